@@ -1,0 +1,41 @@
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(GTest REQUIRED)
+
+option(LIVECARE_FUZZ "build the libFuzzer targets (needs clang)" OFF)
+
+add_library(livecare_flags INTERFACE)
+target_include_directories(livecare_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_compile_options(
+  livecare_flags
+  INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wundef -Wnon-virtual-dtor -Woverloaded-virtual
+            -Wno-missing-field-initializers
+            -Werror -fno-strict-aliasing)
+
+# livecare_room(NAME DEPS room... LIBS library...)
+# Every *.cc of the folder that is neither a test nor a program (*_main.cc) is the room's library;
+# every *_test.cc together is the room's test program.
+function(livecare_room name)
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  set(sources ${all})
+  list(FILTER sources EXCLUDE REGEX "(_test|_main|_fuzz)\\.cc$")
+  set(tests ${all})
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  add_library(livecare_${name} STATIC ${sources})
+  list(TRANSFORM ARG_DEPS PREPEND livecare_)
+  target_link_libraries(livecare_${name} PUBLIC livecare_flags ${ARG_DEPS} ${ARG_LIBS})
+  if(tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE livecare_${name} GTest::gmock GTest::gtest_main)
+    add_test(NAME ${name}_test COMMAND ${name}_test)
+  endif()
+endfunction()
+
+# livecare_program(NAME MAIN main.cc DEPS room... LIBS library...)
+function(livecare_program name)
+  cmake_parse_arguments(ARG "" "MAIN" "DEPS;LIBS" ${ARGN})
+  add_executable(${name} ${ARG_MAIN})
+  list(TRANSFORM ARG_DEPS PREPEND livecare_)
+  target_link_libraries(${name} PRIVATE livecare_flags ${ARG_DEPS} ${ARG_LIBS})
+endfunction()
