@@ -30,16 +30,16 @@ enum class Machine { x86_64, aarch64 };
 struct Section {
   uint32_t index = 0;
   std::string_view name;
-  uint32_t type = 0;    // SHT_*
-  uint64_t flags = 0;   // SHF_*
+  uint32_t type = 0;   // SHT_*
+  uint64_t flags = 0;  // SHF_*
   uint64_t address = 0;
   uint64_t offset = 0;
-  uint64_t size = 0;    // in memory; bytes is empty for SHT_NOBITS
+  uint64_t size = 0;  // in memory; bytes is empty for SHT_NOBITS
   uint64_t alignment = 1;
   uint64_t entry_size = 0;
   uint32_t link = 0;
   uint32_t info = 0;
-  uint32_t group = 0;   // index of the SHT_GROUP section it belongs to, 0: none
+  uint32_t group = 0;  // index of the SHT_GROUP section it belongs to, 0: none
   ByteView bytes;
 };
 
@@ -47,12 +47,14 @@ struct Section {
 inline constexpr uint32_t section_undefined = 0;
 inline constexpr uint32_t section_absolute = 0xffff'fff1;
 inline constexpr uint32_t section_common = 0xffff'fff2;
+// Defined, but where cannot be told: the file has no section headers, or a reserved number.
+inline constexpr uint32_t section_unknown = 0xffff'fff3;
 
 struct Symbol {
   uint32_t index = 0;
-  std::string_view name;     // for STT_SECTION without a name: the section's name
-  std::string_view version;  // "GLIBC_2.34", empty without one (dynamic symbols only)
-  bool version_hidden = false;  // foo@VERSION, not foo@@VERSION
+  std::string_view name;         // for STT_SECTION without a name: the section's name
+  std::string_view version;      // "GLIBC_2.34", empty without one (dynamic symbols only)
+  bool version_hidden = false;   // foo@VERSION, not foo@@VERSION
   std::string_view source_file;  // STT_FILE that precedes a local symbol, else empty
   uint64_t value = 0;
   uint64_t size = 0;
@@ -97,13 +99,14 @@ class Image {
   uint64_t entry() const;
   ByteView bytes() const;  // the whole file
 
-  const std::vector<Section>& sections() const;  // [0] is the null section
+  const std::vector<Section>& sections() const;         // [0] is the null section
   const Section* section(std::string_view name) const;  // the first of that name, or nullptr
-  const std::vector<Symbol>& symbols() const;          // .symtab, [0] is the null symbol
-  const std::vector<Symbol>& dynamic_symbols() const;  // .dynsym, with versions
+  const std::vector<Symbol>& symbols() const;           // .symtab, [0] is the null symbol
+  const std::vector<Symbol>& dynamic_symbols() const;   // .dynsym, with versions
   const std::vector<Segment>& segments() const;
 
   // Relocations that apply to a section of a relocatable file, in order of offset; empty if none.
+  // Of a file linked with --emit-relocs as well; offset then is a virtual address.
   const std::vector<Relocation>& relocations(uint32_t section) const;
   // .rela.dyn and .rela.plt of an executable or shared file (dynamic_symbols() numbers).
   const std::vector<Relocation>& dynamic_relocations() const;
