@@ -1,5 +1,5 @@
 // A patchset in memory: metadata and one Object per target binary (keyed by build-ID). The file
-// format is docs/formats/patch.md; the reader and writer are reader.h and writer.h.
+// format is docs/formats/patch.md; codec.h reads and writes it.
 //
 // An Object is an image laid out at build time: text, read-only data and writable data, each
 // page-aligned, in one block of image_size bytes. References inside the image are resolved when it
@@ -49,15 +49,15 @@ struct Symbol {
   std::string version;  // import: "GLIBC_2.34", or empty
   uint64_t value = 0;
   uint64_t size = 0;
-  bool weak = false;    // an import that may stay unresolved (zero)
-  std::string proof;    // target*: how the place was proved, for inspect
+  bool weak = false;  // an import that may stay unresolved (zero)
+  std::string proof;  // target*: how the place was proved, for inspect
 };
 
 enum class RelocationKind : uint8_t {
-  absolute64 = 1,   // S + A
-  pc32 = 2,         // S + A - P, signed 32 bits
-  absolute32 = 3,   // S + A, zero-extended (non-PIC executables)
-  absolute32s = 4,  // S + A, sign-extended
+  absolute64 = 1,    // S + A
+  pc32 = 2,          // S + A - P, signed 32 bits
+  absolute32 = 3,    // S + A, zero-extended (non-PIC executables)
+  absolute32s = 4,   // S + A, sign-extended
   tls_module64 = 5,  // module ID of the symbol's TLS block (DTPMOD64)
   tls_offset64 = 6,  // offset in that block (DTPOFF64)
   tls_offset32 = 7,  // DTPOFF32 against the module of the object's own TLSLD base
@@ -80,18 +80,23 @@ struct Range {
 
 struct FunctionPatch {
   std::string name;
-  uint64_t address = 0;        // entry of the shipped function
+  uint64_t address = 0;  // entry of the shipped function
   uint64_t size = 0;
-  std::vector<Range> ranges;   // all code of the shipped function: entry part and .cold/.part
-                               // pieces. A thread with a PC or return address in one is inside.
-  Bytes entry_bytes;           // first bytes of the shipped function (min(size, 64)); compared with
-                               // the live process before anything is written
-  uint64_t new_offset = 0;     // where the new function begins in the image
+  std::vector<Range> ranges;  // all code of the shipped function: entry part and .cold/.part
+                              // pieces. A thread with a PC or return address in one is inside.
+  Bytes entry_bytes;          // first bytes of the shipped function (min(size, 64)); compared with
+                              // the live process before anything is written
+  uint64_t new_offset = 0;    // where the new function begins in the image
   uint64_t new_size = 0;
-  std::string proof;           // how address was proved
+  std::string proof;  // how address was proved
 };
 
-enum class HookWhen : uint8_t { before_switch = 1, after_switch = 2, before_undo = 3, after_undo = 4 };
+enum class HookWhen : uint8_t {
+  before_switch = 1,
+  after_switch = 2,
+  before_undo = 3,
+  after_undo = 4
+};
 struct Hook {
   HookWhen when = HookWhen::before_switch;
   std::string name;
@@ -112,14 +117,14 @@ struct ImageSymbol {  // for backtraces of our own and for inspect
 };
 
 struct Object {
-  std::string build_id;      // lowercase hex, of the shipped target
-  std::string soname;        // or the program's file name; for people
-  std::string package;       // "libcurl4 7.88.1-10+deb12u5", may be empty
+  std::string build_id;  // lowercase hex, of the shipped target
+  std::string soname;    // or the program's file name; for people
+  std::string package;   // "libcurl4 7.88.1-10+deb12u5", may be empty
   Cpu cpu = Cpu::x86_64;
-  uint64_t image_size = 0;   // multiple of page_bytes
-  Part text;                 // r-x
-  Part rodata;               // r-- once relocated: constants, GOT, .eh_frame
-  Part data;                 // rw-
+  uint64_t image_size = 0;       // multiple of page_bytes
+  Part text;                     // r-x
+  Part rodata;                   // r-- once relocated: constants, GOT, .eh_frame
+  Part data;                     // rw-
   uint64_t eh_frame_offset = 0;  // terminated by a zero length word; in rodata
   uint64_t eh_frame_size = 0;    // 0: none
   uint64_t new_tls_size = 0;     // new thread-local block, initialised from new_tls_bytes
@@ -133,10 +138,10 @@ struct Object {
   std::vector<ImageSymbol> image_symbols;
 };
 
-struct Fix {               // one block of kpatch.info
-  std::string name;        // kpatch-name: file name of the fix
+struct Fix {         // one block of kpatch.info
+  std::string name;  // kpatch-name: file name of the fix
   std::string description;
-  std::string package;     // kpatch-kernel
+  std::string package;  // kpatch-kernel
   std::vector<std::string> cves;
   std::string cvss;
   std::string cve_url;
@@ -144,12 +149,12 @@ struct Fix {               // one block of kpatch.info
 };
 
 struct Patchset {
-  std::string name;        // U20261122_01
+  std::string name;  // U20261122_01
   uint32_t level = 1;
   std::string product = "user";
-  std::string distribution;  // "debian12"
+  std::string distribution;    // "debian12"
   std::string source_package;  // "curl 7.88.1-10+deb12u5"
-  std::string time;          // UTC, "2026-11-22 04:30:00"
+  std::string time;            // UTC, "2026-11-22 04:30:00"
   std::string description;
   std::vector<Fix> fixes;
   std::vector<Object> objects;
