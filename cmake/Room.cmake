@@ -12,17 +12,18 @@ target_compile_options(
             -Wno-missing-field-initializers
             -Werror -fno-strict-aliasing)
 
-# livecare_room(NAME DEPS room... LIBS library...)
+# livecare_room(NAME DEPS room... LIBS library... TEST_DEPS room... TEST_LIBS library...)
 # Every *.cc of the folder that is neither a test nor a program (*_main.cc) is the room's library;
 # every *_test.cc together is the room's test program.
 function(livecare_room name)
-  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(sources ${all})
   list(FILTER sources EXCLUDE REGEX "(_test|_main|_fuzz)\\.cc$")
   set(tests ${all})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(TRANSFORM ARG_DEPS PREPEND livecare_)
+  list(TRANSFORM ARG_TEST_DEPS PREPEND livecare_)
   if(sources)
     add_library(livecare_${name} STATIC ${sources})
     target_link_libraries(livecare_${name} PUBLIC livecare_flags ${ARG_DEPS} ${ARG_LIBS})
@@ -32,7 +33,8 @@ function(livecare_room name)
   endif()
   if(tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE livecare_${name} GTest::gmock GTest::gtest_main)
+    target_link_libraries(${name}_test PRIVATE livecare_${name} ${ARG_TEST_DEPS} ${ARG_TEST_LIBS}
+                                               GTest::gmock GTest::gtest_main)
     add_test(NAME ${name}_test COMMAND ${name}_test)
   endif()
 endfunction()

@@ -12,16 +12,29 @@ namespace livecare::insn {
 
 enum class Cpu { x86_64, aarch64 };
 
-enum class Flow { next, jump, conditional_jump, call, indirect_jump, indirect_call, ret, trap, syscall };
+enum class Flow {
+  next,
+  jump,
+  conditional_jump,
+  call,
+  indirect_jump,
+  indirect_call,
+  ret,
+  trap,
+  syscall
+};
 
 struct Instruction {
-  uint8_t length = 0;            // bytes
+  uint8_t length = 0;  // bytes
   Flow flow = Flow::next;
   // Place and width of a PC-relative operand inside the instruction; width 0: none.
   uint8_t pc_relative_offset = 0;
   uint8_t pc_relative_width = 0;  // bytes
   int64_t displacement = 0;       // target = address of the instruction + length + displacement
-  bool is_endbr = false;          // endbr64 / bti
+  // aarch64 adrp: displacement counts from the page (4096 bytes) that holds the instruction, and
+  // the target is the start of a page: target = (address & ~0xfff) + displacement.
+  bool page_relative = false;
+  bool is_endbr = false;  // endbr64 / bti
   bool is_nop = false;
 };
 
