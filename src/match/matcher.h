@@ -24,10 +24,25 @@ enum class Proof { rebuilt_identical, unique_match };
 std::string_view to_string(Proof proof);
 
 struct Placement {
+  enum class Kind {
+    plain,
+    ifunc,  // address: of the resolver
+    tls,    // address: offset in the file's TLS block
+  };
+  Kind kind = Kind::plain;
+  // False for what has no bytes to compare in this object: a symbol defined by another object, or
+  // an inline function of which the linker kept another object's copy. Such a place is good to
+  // refer to, never to replace.
+  bool content_proved = true;
   uint64_t address = 0;  // virtual address in the shipped file (its link-time address)
   uint64_t size = 0;     // of the function or variable in the shipped file
   Proof proof = Proof::rebuilt_identical;
-  std::string detail;    // "build-ID ab12.. and 7 sections equal", "1 of 1 matches, 14 relocations"
+  std::string detail;  // "build-ID ab12.. and 7 sections equal", "1 of 1 matches, 14 relocations"
+};
+
+struct Import {
+  std::string name;
+  std::string version;  // as the shipped file asks for it; empty without one
 };
 
 class Matcher {
@@ -45,10 +60,17 @@ class Matcher {
   // and data sections). Gives the place of every symbol of it that could be proved; a missing key
   // means not proved, and refusals() says why, by symbol.
   struct ObjectMap {
-    std::map<uint32_t, Placement> placements;   // key: symbol index in object
-    std::map<uint32_t, std::string> refusals;   // key: symbol index; the reason
+    std::map<uint32_t, Placement> placements;  // key: symbol index in object
+    std::map<uint32_t, std::string> refusals;  // key: symbol index; the reason
+    // Symbols that the shipped code reaches by name, through a GOT word or PLT stub (even those
+    // that the file defines itself: they can be interposed). May have a placement as well.
+    std::map<uint32_t, Import> imports;
   };
   Result<ObjectMap> match_object(const elf::Image& object, std::string_view source_file) const;
+
+  // A non-static symbol of the target by its name: for references that the original object did not
+  // have. Needs the first proof; only the one symbol of that name will do.
+  Result<Placement> find_symbol(std::string_view name) const;
 
  private:
   struct State;
