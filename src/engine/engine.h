@@ -47,6 +47,7 @@ struct ObjectState {
   uint32_t level = 0;
   uint32_t functions = 0;
   std::vector<std::string> cves;
+  std::string info;   // the text of kpatch.info, as it was when the patch was applied
   std::string state;  // "live", "staged" (interrupted), "switching" (interrupted), "kept" (undone,
                       // memory still referenced)
 };
