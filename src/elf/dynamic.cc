@@ -245,9 +245,7 @@ Status add_relative(Parts& parts, ByteView table) {
 // A static executable has no dynamic section, but relocations for its ifuncs.
 Status read_static_ifuncs(Parts& parts) {
   for (const Section& section : parts.sections) {
-    bool loaded = section.type == SHT_RELA && (section.flags & SHF_ALLOC) != 0;
-    if (loaded && (section.link >= parts.sections.size() ||
-                   parts.sections[section.link].type != SHT_SYMTAB)) {
+    if (section.type == SHT_RELA && (section.flags & SHF_ALLOC) != 0) {
       TRY_STATUS(add_table(parts, section.bytes, true, section.name));
     }
   }
