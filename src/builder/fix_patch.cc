@@ -1,0 +1,392 @@
+#include "builder/fix_patch.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <optional>
+
+namespace livecare::builder {
+
+namespace {
+
+std::vector<std::string_view> split_lines(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    size_t end = text.find('\n');
+    lines.push_back(text.substr(0, end));
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 1);
+  }
+  return lines;
+}
+
+std::string_view without_cr(std::string_view line) {
+  if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+  return line;
+}
+
+// "a/lib/url.c\t2024-01-01 ..." or "\"a/with space\"".
+std::string header_path(std::string_view text) {
+  text = without_cr(text);
+  size_t tab = text.find('\t');
+  text = text.substr(0, tab);
+  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  if (text.size() >= 2 && text.front() == '"' && text.back() == '"')
+    text = text.substr(1, text.size() - 2);
+  return text == "/dev/null" ? std::string() : std::string(text);
+}
+
+bool read_number(std::string_view& text, uint64_t& number) {
+  auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failure != std::errc{}) return false;
+  text.remove_prefix(static_cast<size_t>(end - text.data()));
+  return true;
+}
+
+// "-10,7" with the sign given; a missing count is 1.
+bool read_range(std::string_view& text, char sign, uint64_t& line, uint64_t& count) {
+  if (text.empty() || text.front() != sign) return false;
+  text.remove_prefix(1);
+  if (!read_number(text, line)) return false;
+  count = 1;
+  if (!text.empty() && text.front() == ',') {
+    text.remove_prefix(1);
+    return read_number(text, count);
+  }
+  return true;
+}
+
+class Parser {
+ public:
+  Parser(std::string_view text, std::string name) : lines_(split_lines(text)) {
+    fix_.name = std::move(name);
+  }
+
+  Result<FixPatch> parse() {
+    while (at_ < lines_.size()) {
+      std::string_view line = without_cr(lines_[at_]);
+      if (line.starts_with("diff --git ")) {
+        TRY_STATUS(git_header(line));
+      } else if (line.starts_with("--- ") && at_ + 1 < lines_.size() &&
+                 lines_[at_ + 1].starts_with("+++ ")) {
+        TRY_STATUS(file(FilePatch{}));
+      } else if (line.starts_with("Binary files ") || line.starts_with("GIT binary patch")) {
+        return make_error(ErrorCode::invalid_input, fix_.name,
+                          "line {}: a binary change without a git header cannot be read", at_ + 1);
+      } else {
+        if (fix_.files.empty()) header_ += std::string(line) + "\n";
+        ++at_;
+      }
+    }
+    if (fix_.files.empty())
+      return make_error(ErrorCode::invalid_input, fix_.name,
+                        "holds no unified diff; make one with diff -u, git diff or quilt");
+    describe();
+    return std::move(fix_);
+  }
+
+ private:
+  Error bad(std::string_view what) const {
+    return make_error(ErrorCode::invalid_input, fix_.name, "line {}: {}", at_ + 1, what);
+  }
+
+  Status git_header(std::string_view line) {
+    FilePatch patch;
+    std::string_view names = line.substr(11);
+    // Without spaces in names both halves are equal but for a/ and b/.
+    size_t middle = names.find(" b/");
+    if (middle != std::string_view::npos) {
+      patch.old_path = names.substr(0, middle);
+      patch.new_path = names.substr(middle + 1);
+    }
+    bool is_new = false, is_deleted = false;
+    for (++at_; at_ < lines_.size(); ++at_) {
+      std::string_view next = without_cr(lines_[at_]);
+      if (next.starts_with("new file mode"))
+        is_new = true;
+      else if (next.starts_with("deleted file mode"))
+        is_deleted = true;
+      else if (next.starts_with("rename from ") || next.starts_with("rename to ") ||
+               next.starts_with("copy from ") || next.starts_with("copy to "))
+        patch.is_rename = true;
+      else if (next.starts_with("Binary files ") || next.starts_with("GIT binary patch")) {
+        patch.is_binary = true;
+        skip_binary();
+        break;
+      } else if (!next.starts_with("index ") && !next.starts_with("similarity ") &&
+                 !next.starts_with("old mode ") && !next.starts_with("new mode ") &&
+                 !next.starts_with("dissimilarity "))
+        break;
+    }
+    if (is_new) patch.old_path.clear();
+    if (is_deleted) patch.new_path.clear();
+    if (at_ + 1 < lines_.size() && lines_[at_].starts_with("--- ") &&
+        lines_[at_ + 1].starts_with("+++ "))
+      return file(std::move(patch));
+    bool means_something = patch.is_binary || patch.is_rename || is_new || is_deleted;
+    if (means_something) fix_.files.push_back(std::move(patch));
+    return ok_status();
+  }
+
+  void skip_binary() {
+    while (at_ < lines_.size() && !lines_[at_].starts_with("diff --git ") &&
+           !lines_[at_].starts_with("-- "))
+      ++at_;
+  }
+
+  Status file(FilePatch patch) {
+    patch.old_path = header_path(lines_[at_].substr(4));
+    patch.new_path = header_path(lines_[at_ + 1].substr(4));
+    if (patch.old_path.empty() && patch.new_path.empty()) return bad("both names are /dev/null");
+    at_ += 2;
+    while (at_ < lines_.size() && lines_[at_].starts_with("@@ ")) TRY_STATUS(hunk(patch));
+    if (patch.hunks.empty()) return bad("a file header without hunks");
+    // "--- x.orig  1970-01-01" of diff -N: a new file as well.
+    const Hunk& first = patch.hunks.front();
+    bool only_adds = std::all_of(first.lines.begin(), first.lines.end(),
+                                 [](const HunkLine& line) { return line.kind == '+'; });
+    if (patch.hunks.size() == 1 && first.old_line == 0 && only_adds) patch.old_path.clear();
+    fix_.files.push_back(std::move(patch));
+    return ok_status();
+  }
+
+  Status hunk(FilePatch& patch) {
+    Hunk hunk;
+    hunk.header = without_cr(lines_[at_]);
+    std::string_view text = lines_[at_].substr(3);
+    uint64_t old_count = 0, new_count = 0;
+    if (!read_range(text, '-', hunk.old_line, old_count) || !text.starts_with(" "))
+      return bad("damaged hunk header");
+    text.remove_prefix(1);
+    if (!read_range(text, '+', hunk.new_line, new_count)) return bad("damaged hunk header");
+    ++at_;
+    while (old_count > 0 || new_count > 0 ||
+           (at_ < lines_.size() && lines_[at_].starts_with("\\"))) {
+      if (at_ == lines_.size()) return bad("the fix ends in the middle of a hunk");
+      std::string_view line = lines_[at_];
+      if (line.starts_with("\\")) {
+        if (!hunk.lines.empty()) hunk.lines.back().no_newline = true;
+        ++at_;
+        continue;
+      }
+      char kind = without_cr(line).empty() ? ' ' : line.front();  // mailers strip lone blanks
+      if (kind != ' ' && kind != '-' && kind != '+')
+        return bad("damaged hunk: neither ' ', '-' nor '+'");
+      uint64_t old_lines = kind != '+' ? 1 : 0;
+      uint64_t new_lines = kind != '-' ? 1 : 0;
+      if (old_lines > old_count || new_lines > new_count)
+        return bad("the hunk has more lines than its header says");
+      old_count -= old_lines;
+      new_count -= new_lines;
+      hunk.lines.push_back({kind, std::string(line.empty() ? line : line.substr(1)), false});
+      ++at_;
+    }
+    patch.hunks.push_back(std::move(hunk));
+    return ok_status();
+  }
+
+  void describe() {
+    for (std::string_view line : split_lines(header_)) {
+      for (std::string_view field : {"Description:", "Subject:"}) {
+        if (!fix_.description.empty() || !line.starts_with(field)) continue;
+        line.remove_prefix(field.size());
+        while (!line.empty() && line.front() == ' ') line.remove_prefix(1);
+        if (line.starts_with("[PATCH")) {
+          size_t end = line.find("] ");
+          if (end != std::string_view::npos) line.remove_prefix(end + 2);
+        }
+        fix_.description = line;
+      }
+    }
+    fix_.cves = find_cves(fix_.name);
+    if (fix_.cves.empty()) fix_.cves = find_cves(header_);
+  }
+
+  std::vector<std::string_view> lines_;
+  size_t at_ = 0;
+  std::string header_;
+  FixPatch fix_;
+};
+
+// The lines of a file without their ends, and what the ends were.
+struct Text {
+  std::vector<std::string_view> lines;
+  bool has_cr = false;
+  bool ends_with_newline = true;
+};
+
+Text read_content(std::string_view content) {
+  Text text;
+  text.ends_with_newline = content.empty() || content.back() == '\n';
+  text.lines = split_lines(content);
+  text.has_cr = !text.lines.empty() && text.lines.front().ends_with('\r');
+  for (auto& line : text.lines) line = without_cr(line);
+  return text;
+}
+
+// The lines of one side of a hunk, with `fuzz` lines of context dropped at both ends.
+std::vector<std::string_view> side(const Hunk& hunk, char changed, size_t skip_front,
+                                   size_t skip_back) {
+  std::vector<std::string_view> lines;
+  for (size_t i = skip_front; i + skip_back < hunk.lines.size(); ++i)
+    if (hunk.lines[i].kind == ' ' || hunk.lines[i].kind == changed)
+      lines.push_back(without_cr(hunk.lines[i].text));
+  return lines;
+}
+
+bool is_at(const std::vector<std::string_view>& text, size_t at,
+           const std::vector<std::string_view>& wanted) {
+  return at <= text.size() && wanted.size() <= text.size() - at &&
+         std::equal(wanted.begin(), wanted.end(), text.begin() + static_cast<ptrdiff_t>(at));
+}
+
+// The place nearest to `expected` where every wanted line is equal.
+std::optional<size_t> find_nearest(const std::vector<std::string_view>& text, size_t expected,
+                                   size_t floor, const std::vector<std::string_view>& wanted) {
+  for (size_t distance = 0; distance <= text.size(); ++distance) {
+    if (is_at(text, expected + distance, wanted)) return expected + distance;
+    if (distance <= expected && expected - distance >= floor &&
+        is_at(text, expected - distance, wanted))
+      return expected - distance;
+  }
+  return std::nullopt;
+}
+
+struct Place {
+  size_t at = 0;
+  size_t skip_front = 0;
+  size_t skip_back = 0;
+};
+
+std::optional<Place> place_hunk(const Hunk& hunk, const std::vector<std::string_view>& text,
+                                size_t expected, size_t floor, unsigned fuzz) {
+  size_t front = 0, back = 0;
+  while (front < hunk.lines.size() && hunk.lines[front].kind == ' ') ++front;
+  while (back < hunk.lines.size() - front && hunk.lines[hunk.lines.size() - 1 - back].kind == ' ')
+    ++back;
+  for (size_t skip = 0; skip <= fuzz; ++skip) {
+    size_t skip_front = std::min(skip, front), skip_back = std::min(skip, back);
+    auto wanted = side(hunk, '-', skip_front, skip_back);
+    if (wanted.empty() && !text.empty() && hunk.old_line != 0) continue;
+    if (auto at = find_nearest(text, std::max(expected + skip_front, floor), floor, wanted))
+      return Place{*at, skip_front, skip_back};
+  }
+  return std::nullopt;
+}
+
+Error not_applicable(const Hunk& hunk, const Text& text, std::string_view name, size_t expected) {
+  auto result = side(hunk, '+', 0, 0);
+  bool removes_or_adds = std::any_of(hunk.lines.begin(), hunk.lines.end(),
+                                     [](const HunkLine& line) { return line.kind != ' '; });
+  if (removes_or_adds && !result.empty() && find_nearest(text.lines, expected, 0, result))
+    return make_error(ErrorCode::invalid_input, name,
+                      "hunk {} is applied already; this version has that part of the fix",
+                      hunk.header);
+  std::string first;
+  auto wanted = side(hunk, '-', 0, 0);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (std::find(text.lines.begin(), text.lines.end(), wanted[i]) != text.lines.end()) continue;
+    first = fmt::format(" (this line is nowhere in the file: \"{}\")", wanted[i]);
+    break;
+  }
+  return make_error(ErrorCode::invalid_input, name,
+                    "hunk {} does not apply{}; refresh the fix against this version, or allow "
+                    "lines of context to differ with --fuzz",
+                    hunk.header, first);
+}
+
+}  // namespace
+
+Result<FixPatch> parse_fix(std::string_view text, std::string name) {
+  if (text.size() > fix_bytes_max)
+    return make_error(ErrorCode::invalid_input, name, "larger than {} bytes", fix_bytes_max);
+  return Parser(text, std::move(name)).parse();
+}
+
+std::string strip_path(std::string_view path, unsigned strip) {
+  for (unsigned i = 0; i < strip; ++i) {
+    size_t slash = path.find('/');
+    if (slash == std::string_view::npos) return {};
+    path.remove_prefix(slash + 1);
+  }
+  while (path.starts_with("./")) path.remove_prefix(2);
+  if (path.empty() || path.front() == '/') return {};
+  std::string padded = "/" + std::string(path) + "/";
+  if (padded.find("/../") != std::string::npos) return {};
+  return std::string(path);
+}
+
+unsigned detect_strip(const FixPatch& fix, const std::function<bool(const std::string&)>& exists) {
+  unsigned best = 1;
+  size_t best_count = 0;
+  for (unsigned strip : {1u, 0u, 2u, 3u}) {
+    size_t count = 0;
+    for (const FilePatch& file : fix.files) {
+      std::string path = strip_path(file.is_new() ? file.new_path : file.old_path, strip);
+      count += !path.empty() && exists(path) ? 1 : 0;
+    }
+    if (count > best_count) {
+      best = strip;
+      best_count = count;
+    }
+  }
+  return best;
+}
+
+Result<std::string> apply_hunks(const FilePatch& patch, std::string_view content,
+                                std::string_view name, unsigned fuzz) {
+  Text text = read_content(content);
+  std::string_view line_end = text.has_cr ? "\r\n" : "\n";
+  std::string out;
+  out.reserve(content.size() + content.size() / 8);
+  size_t done = 0;  // lines of text that are in out
+  int64_t offset = 0;
+  bool last_without_newline = false;
+  auto emit = [&](std::string_view line) {
+    out += line;
+    out += line_end;
+  };
+  for (const Hunk& hunk : patch.hunks) {
+    size_t before = 0;
+    for (const HunkLine& line : hunk.lines) before += line.kind != '+' ? 1 : 0;
+    // With no old lines the header names the line after which to insert.
+    int64_t line = static_cast<int64_t>(hunk.old_line) - (before == 0 ? 0 : 1);
+    size_t expected = static_cast<size_t>(std::max<int64_t>(line + offset, 0));
+    auto place = place_hunk(hunk, text.lines, expected, done, std::min(fuzz, fuzz_lines_max));
+    if (!place) return not_applicable(hunk, text, name, expected);
+    offset += static_cast<int64_t>(place->at) - static_cast<int64_t>(expected + place->skip_front);
+    while (done < place->at) emit(text.lines[done++]);
+    for (size_t i = place->skip_front; i + place->skip_back < hunk.lines.size(); ++i) {
+      const HunkLine& hunk_line = hunk.lines[i];
+      if (hunk_line.kind == ' ') emit(text.lines[done]);
+      if (hunk_line.kind == '+') emit(without_cr(hunk_line.text));
+      if (hunk_line.kind != '+') ++done;
+      last_without_newline = hunk_line.kind != '-' && hunk_line.no_newline;
+    }
+  }
+  bool tail = done < text.lines.size();
+  while (done < text.lines.size()) emit(text.lines[done++]);
+  bool newline = tail ? text.ends_with_newline : !last_without_newline;
+  if (!newline && out.ends_with(line_end)) out.resize(out.size() - line_end.size());
+  return out;
+}
+
+std::vector<std::string> find_cves(std::string_view text) {
+  std::vector<std::string> found;
+  auto digits = [&](size_t at) {
+    size_t count = 0;
+    while (at + count < text.size() && std::isdigit(static_cast<unsigned char>(text[at + count])))
+      ++count;
+    return count;
+  };
+  for (size_t at = 0; (at = text.find("CVE-", at)) != std::string_view::npos; at += 4) {
+    if (digits(at + 4) != 4 || at + 8 >= text.size() || text[at + 8] != '-') continue;
+    size_t number = digits(at + 9);
+    if (number < 4) continue;
+    std::string cve(text.substr(at, 9 + number));
+    if (std::find(found.begin(), found.end(), cve) == found.end()) found.push_back(std::move(cve));
+  }
+  return found;
+}
+
+}  // namespace livecare::builder

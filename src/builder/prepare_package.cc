@@ -1,0 +1,266 @@
+// A distribution's source package, built as the distribution builds it.
+//
+// Only the build stage of debian/rules runs (build-arch): packaging steps may fail for reasons of
+// their own and nothing of them is needed. The profiles nocheck, nodoc and nobiarch leave out what
+// does not change the libraries; glibc alone would otherwise be built three times.
+// A build that fails late is good enough when it linked what was shipped.
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+#include <optional>
+#include <thread>
+
+#include "base/file_system.h"
+#include "base/log.h"
+#include "builder/apt.h"
+#include "builder/cache_entry.h"
+#include "builder/pairing.h"
+#include "builder/prepare.h"
+#include "builder/prepare_parts.h"
+#include "builder/tree_edit.h"
+
+namespace livecare::builder {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::vector<std::string> profiles = {"nocheck", "nodoc", "nobiarch"};
+
+struct NameVersion {
+  std::string name;
+  std::string version;
+};
+
+Result<NameVersion> split_name(const std::string& text) {
+  size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
+    return make_error(ErrorCode::invalid_input, text,
+                      "is not NAME=VERSION (curl=7.88.1-10+deb12u5)");
+  for (char c : text)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && !std::strchr("+-.:~=_", c))
+      return make_error(ErrorCode::invalid_input, text, "has a character that no package name has");
+  return NameVersion{text.substr(0, equals), text.substr(equals + 1)};
+}
+
+std::string upstream_version(const std::string& version) {
+  size_t colon = version.find(':');
+  std::string rest = colon == std::string::npos ? version : version.substr(colon + 1);
+  size_t dash = rest.rfind('-');
+  return dash == std::string::npos ? rest : rest.substr(0, dash);
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+unsigned job_count(const PrepareOptions& options) {
+  return options.jobs != 0 ? options.jobs : std::max(1u, std::thread::hardware_concurrency());
+}
+
+// What dpkg-buildpackage and sbuild set.
+Result<std::map<std::string, std::string>> build_environment(const fs::path& tree, unsigned jobs) {
+  std::map<std::string, std::string> environment = {
+      {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+      {"HOME", "/nonexistent"},
+      {"LC_ALL", "C.UTF-8"},
+      {"LANG", "C.UTF-8"},
+      {"SHELL", "/bin/sh"},
+      {"DEB_BUILD_OPTIONS", fmt::format("nocheck nodoc parallel={}", jobs)},
+      {"DEB_BUILD_PROFILES", joined(profiles)},
+      {"DEB_RULES_REQUIRES_ROOT", "no"}};
+  TRY(std::string time,
+      run_checked({.arguments = {"dpkg-parsechangelog", "-STimestamp"}, .directory = tree}));
+  while (!time.empty() && time.back() == '\n') time.pop_back();
+  environment["SOURCE_DATE_EPOCH"] = time;
+  TRY(CommandResult machine, run({.arguments = {"dpkg-architecture", "-f"}}));
+  for (size_t at = 0; at < machine.output.size();) {
+    size_t end = std::min(machine.output.find('\n', at), machine.output.size());
+    std::string line = machine.output.substr(at, end - at);
+    size_t equals = line.find('=');
+    if (line.starts_with("DEB_") && equals != std::string::npos)
+      environment[line.substr(0, equals)] = line.substr(equals + 1);
+    at = end + 1;
+  }
+  return environment;
+}
+
+Result<int> build(const PreparedTree& tree, const fs::path& recorder, unsigned jobs) {
+  TRY(auto environment, build_environment(tree.root, jobs));
+  BuildSpace space(tree.root, tree.root_seen);
+  TRY(int exit_code,
+      run_recorded(space, tree.entry, recorder, {"debian/rules", "build-arch"}, environment, true));
+  if (exit_code == 0) return 0;
+  if (quote_log(tree.entry / "build.log").find("No rule to make target 'build-arch'") ==
+      std::string::npos)
+    return exit_code;
+  return run_recorded(space, tree.entry, recorder, {"debian/rules", "build"}, environment, true);
+}
+
+// Fetches, builds and pairs into an emptied entry.
+class Preparation {
+ public:
+  Preparation(const Apt& apt, SourceVersion source, fs::path entry, const PrepareOptions& options,
+              Workspace& workspace)
+      : apt_(apt),
+        source_(std::move(source)),
+        entry_(std::move(entry)),
+        options_(options),
+        workspace_(workspace),
+        log_file_(entry_ / "build.log") {}
+
+  Status run(const fs::path& recorder) {
+    PreparedTree& tree = workspace_.tree;
+    tree.entry = entry_;
+    tree.root = entry_ / (source_.name + "-" + upstream_version(source_.version));
+    tree.root_seen = tree.root.native();
+    tree.source_package = source_.text();
+    TRY(std::vector<Shipped> shipped, fetch());
+    TRY_STATUS(dependencies());
+    TRY(int exit_code, build_recorded(recorder));
+    TRY_STATUS(pair(shipped, exit_code));
+    return save_prepared(tree);
+  }
+
+ private:
+  Result<std::vector<Shipped>> fetch() {
+    Stopwatch watch;
+    log(LogLevel::info, "{}: fetching source and shipped packages", source_.text());
+    TRY(auto packages, apt_.binaries(source_));
+    TRY(auto unpacked, apt_.unpack_binaries(packages, entry_ / "shipped"));
+    std::vector<Shipped> shipped;
+    for (const BinaryPackage& package : unpacked)
+      for (const fs::path& file : find_elf_files(entry_ / "shipped" / package.name))
+        shipped.push_back({file, package.name + " " + package.version});
+    if (shipped.empty())
+      return make_error(ErrorCode::unsupported, source_.text(),
+                        "its packages hold no 64-bit program or library");
+    TRY_STATUS(apt_.unpack_source(source_, entry_ / "source", workspace_.tree.root));
+    workspace_.seconds["fetch"] = watch.seconds();
+    log(LogLevel::info, "{}: fetched {} packages with {} programs and libraries in {:.1f} s",
+        source_.text(), unpacked.size(), shipped.size(), watch.seconds());
+    return shipped;
+  }
+
+  Status dependencies() {
+    Stopwatch watch;
+    Heartbeat heartbeat("installing build dependencies");
+    TRY_STATUS(apt_.install_build_dependencies(workspace_.tree.root, profiles, log_file_));
+    workspace_.seconds["dependencies"] = watch.seconds();
+    return ok_status();
+  }
+
+  Result<int> build_recorded(const fs::path& recorder) {
+    Stopwatch watch;
+    unsigned jobs = job_count(options_);
+    log(LogLevel::info, "{}: building once with {} jobs (log: {})", source_.text(), jobs,
+        log_file_.native());
+    Heartbeat heartbeat("building " + source_.text());
+    TRY(int exit_code, build(workspace_.tree, recorder, jobs));
+    workspace_.seconds["build"] = watch.seconds();
+    return exit_code;
+  }
+
+  Status pair(const std::vector<Shipped>& shipped, int exit_code) {
+    Stopwatch watch;
+    auto replayed = replay_record(workspace_.tree);
+    if (!replayed.ok() && exit_code == 0) return replayed.take_error();
+    TRY_STATUS(pair_targets(workspace_.tree, shipped));
+    workspace_.seconds["pair"] = watch.seconds();
+    bool all = !workspace_.tree.targets.empty() && workspace_.tree.unpaired.empty();
+    if (exit_code != 0 && !all)
+      return make_error(ErrorCode::io, source_.text(),
+                        "the build failed with exit code {}; see {}; it ends with:\n{}", exit_code,
+                        log_file_.native(), quote_log(log_file_));
+    if (workspace_.tree.targets.empty())
+      return make_error(
+          ErrorCode::unsupported, source_.text(),
+          "none of the {} shipped files is among the {} that the build linked; see {}",
+          shipped.size(), workspace_.tree.graph.linked().size(), log_file_.native());
+    if (exit_code != 0)
+      log(LogLevel::warning,
+          "{}: the build ended with exit code {} after linking every shipped file", source_.text(),
+          exit_code);
+    return ok_status();
+  }
+
+  const Apt& apt_;
+  SourceVersion source_;
+  fs::path entry_;
+  const PrepareOptions& options_;
+  Workspace& workspace_;
+  fs::path log_file_;
+};
+
+std::string entry_name(const SourceVersion& source) {
+  return source.name + "_" + source.version;
+}
+
+// The source package behind NAME=VERSION. An entry that is in the cache already needs no archive.
+Result<SourceVersion> find_source(const NameVersion& wanted, const fs::path& cache, const Apt** apt,
+                                  std::optional<Apt>& opened) {
+  fs::path alias = cache / "aliases" / (wanted.name + "=" + wanted.version);
+  if (auto known = read_text(alias); known.ok()) {
+    size_t blank = known->find(' ');
+    SourceVersion source{known->substr(0, blank), known->substr(blank + 1)};
+    std::error_code ignored;
+    if (fs::exists(cache / "trees" / entry_name(source) / "prepared.json", ignored)) return source;
+  }
+  TRY(Apt fresh, Apt::open(cache / "apt"));
+  opened = std::move(fresh);
+  *apt = &*opened;
+  TRY(SourceVersion source, opened->resolve(wanted.name, wanted.version));
+  TRY_STATUS(write_file_atomic(alias, ByteView(source.text())));
+  return source;
+}
+
+}  // namespace
+
+Result<Workspace> prepare_package(const std::string& name_and_version,
+                                  const PrepareOptions& options) {
+  fs::path cache = fs::absolute(options.cache.empty() ? default_cache() : options.cache);
+  TRY(NameVersion wanted, split_name(name_and_version));
+  TRY(fs::path tools, install_tools(cache));
+  const Apt* apt = nullptr;
+  std::optional<Apt> opened;
+  TRY(SourceVersion source, find_source(wanted, cache, &apt, opened));
+  fs::path entry = cache / "trees" / entry_name(source);
+  Workspace workspace;
+  TRY(workspace.lock, lock_entry(entry));
+  auto prepared = load_prepared(entry);
+  if (prepared.ok()) {
+    workspace.tree = std::move(prepared).value();
+    workspace.was_cached = true;
+    TRY_STATUS(restore_tree(entry));
+    return workspace;
+  }
+  if (apt == nullptr) {
+    TRY(Apt fresh, Apt::open(cache / "apt"));
+    opened = std::move(fresh);
+    apt = &*opened;
+  }
+  TRY_STATUS(clear_entry(entry));
+  Preparation preparation(*apt, source, entry, options, workspace);
+  TRY_STATUS(preparation.run(tools / "recorder.so"));
+  return workspace;
+}
+
+Result<std::vector<std::string>> fetch_package(const std::string& name_and_version,
+                                               const fs::path& directory,
+                                               const PrepareOptions& options) {
+  fs::path cache = fs::absolute(options.cache.empty() ? default_cache() : options.cache);
+  TRY(NameVersion wanted, split_name(name_and_version));
+  TRY(Apt apt, Apt::open(cache / "apt"));
+  TRY(SourceVersion source, apt.resolve(wanted.name, wanted.version));
+  TRY(auto packages, apt.binaries(source));
+  TRY(auto unpacked, apt.unpack_binaries(packages, fs::absolute(directory)));
+  std::error_code ignored;
+  fs::remove(directory / "deb", ignored);
+  std::vector<std::string> names;
+  for (const BinaryPackage& package : unpacked) names.push_back(package.name);
+  return names;
+}
+
+}  // namespace livecare::builder
