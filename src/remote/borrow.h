@@ -23,7 +23,8 @@ inline constexpr std::array<uint8_t, 16> return_pad = {
     0x49, 0x89, 0xc4,                          // mov %rax, %r12
     0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00,  // mov $15 (rt_sigreturn), %rax
     0x0f, 0x05,                                // syscall
-    0xcc, 0xcc, 0xcc, 0xcc,
+    0xeb, 0xf5,                                // jmp to the mov before: never falls through
+    0xcc, 0xcc,
 };
 
 class BorrowedThread {

@@ -52,6 +52,10 @@ struct StoppedTask {
   RemoteAddress stack_start;    // = sp (rounded down to 8)
   ByteView stack;               // sp .. end of the stack
   bool stack_complete = false;  // false: too deep or unreadable; treat as unsafe
+  // When sp is not in the stack that the thread began on (a signal stack, a coroutine): all of that
+  // stack, used and unused. Empty otherwise.
+  RemoteAddress home_start;
+  ByteView home_stack;
 };
 
 class StoppedProcess {

@@ -21,7 +21,8 @@ class RangeSet {
   const RemoteRange* find(RemoteAddress address) const;
   const std::vector<RemoteRange>& ranges() const { return ranges_; }  // sorted, merged
 
-  // Offset of the first aligned word of `words` that points into a range, from `offset` on;
+  // Offset of the first aligned word of `words` that points into a range (or right behind one:
+  // the return address of a call that never returns), from `offset` on;
   // words.size() when there is none. Never allocates.
   size_t first_hit(ByteView words, size_t offset = 0) const;
 

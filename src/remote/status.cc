@@ -21,6 +21,8 @@ namespace livecare::remote {
 namespace {
 
 constexpr uint32_t pf_exiting = 0x4;
+constexpr uint32_t pf_io_worker = 0x10;
+constexpr uint32_t pf_user_worker = 0x4000;  // vhost and the like, since 6.4
 constexpr uint32_t pf_kthread = 0x00200000;
 
 Error died(pid_t pid) {
@@ -156,6 +158,17 @@ Result<std::vector<SharedTask>> read_shared_tasks(pid_t pid) {
     for (pid_t tid : read_threads(other)) tasks.push_back({other, tid});
   }
   return tasks;
+}
+
+TaskKind task_kind(pid_t pid, pid_t tid) {
+  auto stat = read_proc(fmt::format("/proc/{}/task/{}/stat", pid, tid));
+  if (!stat.ok()) return TaskKind::ended;
+  size_t at = stat->rfind(')');
+  char state = at + 2 < stat->size() ? (*stat)[at + 2] : 'X';
+  uint32_t flags = task_flags(*stat);
+  if (state == 'Z' || state == 'X' || (flags & pf_exiting) != 0) return TaskKind::ended;
+  if ((flags & (pf_kthread | pf_io_worker | pf_user_worker)) != 0) return TaskKind::kernel_worker;
+  return TaskKind::ordinary;
 }
 
 Status check_patchable(pid_t pid) {

@@ -47,6 +47,10 @@ struct SharedTask {
 };
 Result<std::vector<SharedTask>> read_shared_tasks(pid_t pid);
 
+// Why a task that cannot be traced cannot be.
+enum class TaskKind { ordinary, kernel_worker, ended };
+TaskKind task_kind(pid_t pid, pid_t tid);
+
 // Whether a patch may be tried at all; says what is in the way: 32-bit, zombie, kernel thread,
 // already traced (by whom), user shadow stacks, no right to ptrace.
 Status check_patchable(pid_t pid);

@@ -1,0 +1,494 @@
+// Running code in another process on one of its own threads.
+//
+// The problem. mmap, mprotect, __register_frame and the like must be done by the process itself.
+// Changing a thread's registers is easy; but if the tool is killed while they are changed, the
+// thread must still find back to where it was, with nobody to help.
+//
+// The idea (signal return). Before a register is touched, a complete signal frame (registers, FPU
+// state, signal mask) is written below the red zone of the thread's stack, where a signal could be
+// delivered at any time anyway. Then one PTRACE_SETREGS makes the thread begin at `syscall; ret`
+// with its stack pointer on that frame, whose first word is the address of `mov $15, %rax;
+// syscall`. Whatever happens to us, the thread executes the call, returns into rt_sigreturn and is
+// back. In the normal case we see the end of the call (PTRACE_SYSCALL), take the result, run the
+// next one, and at last put everything back ourselves.
+//
+// Order matters, because each ptrace request may be our last: registers first, then the signal mask
+// (all blocked, so that no handler runs in between); on the way back the mask first, then the
+// registers. In each state in between the thread runs through rt_sigreturn, which restores both.
+//
+// A thread that sleeps in a system call is interrupted by our stop. In the frame the call is
+// rewound (restarted from its first instruction, with the time that is left); in the normal case
+// the thread is brought back to a stop on the border of user mode, gets its exact registers with
+// the kernel's own restart code, and the kernel restarts the call, or delivers a signal, as if
+// nothing had been.
+//
+// Functions return through return_pad (borrow.h), which keeps the result in a register. SIGSEGV and
+// the other signals of faults are left unblocked: a fault while they are blocked makes the kernel
+// reset the program's handler.
+//
+// Not borrowed: threads on a signal stack or in a coroutine (no knowing what lies below their stack
+// pointer), inside a restartable sequence (it would be resumed in the middle), in a group stop, or
+// under a seccomp filter that we may not suspend (it could kill the process half-way).
+#include "remote/borrow.h"
+
+#include <linux/rseq.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <optional>
+
+#include "base/clock.h"
+#include "remote/gadgets.h"
+#include "remote/session_impl.h"
+#include "remote/signal_frame.h"
+#include "remote/stack_areas.h"
+#include "remote/status.h"
+
+namespace livecare::remote {
+
+namespace {
+
+constexpr uint64_t red_zone_bytes = 128;
+constexpr uint64_t scratch_bytes = 256;              // for times of rewound calls
+constexpr uint64_t stack_left_bytes_min = 96 << 10;  // for the frame and what a call needs
+constexpr uint64_t user_code_segment = 0x33;         // 64-bit
+constexpr uint64_t find_pause_us = 1000;
+constexpr size_t sleepers_looked_at_max = 64;
+constexpr uint64_t syscall_us_max = 1'000'000;
+
+constexpr int64_t restart_first = -514, restart_last = -512;  // ERESTARTSYS, NOINTR, NOHAND
+constexpr int64_t restart_block = -516;
+
+uint64_t bit(int signal) {
+  return uint64_t{1} << (signal - 1);
+}
+
+uint64_t all_but_faults() {
+  return ~(bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGFPE) | bit(SIGTRAP) | bit(SIGSYS));
+}
+
+bool is_fault(int signal) {
+  return (all_but_faults() & bit(signal)) == 0;
+}
+
+}  // namespace
+
+class Borrowed final : public BorrowedThread {
+ public:
+  Borrowed(SessionImpl& session, Tracee& tracee, const Gadgets& gadgets,
+           const BorrowOptions& options)
+      : session_(session), tracee_(tracee), gadgets_(gadgets), options_(options) {}
+  ~Borrowed() override { give_back(); }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+
+  // The thread is stopped. Looks whether it can be borrowed; changes nothing but the stack below
+  // the red zone.
+  Status take();
+
+  pid_t tid() const override { return tracee_.tid; }
+  const Memory& memory() const override { return session_.memory(); }
+  Result<uint64_t> syscall(long number, std::initializer_list<uint64_t> arguments) override;
+  Result<uint64_t> call(RemoteAddress function, RemoteAddress pad,
+                        std::initializer_list<uint64_t> arguments) override;
+  Status write(RemoteAddress to, ByteView bytes) override {
+    return session_.memory().write(to, bytes, tracee_.tid);
+  }
+
+ private:
+  Status check_place();
+  Status check_rseq();
+  Status check_stack();
+  Status suspend_seccomp();
+  Status begin(RemoteAddress code, uint64_t rax, std::initializer_list<uint64_t> arguments,
+               uint64_t mask);
+  Status run_to_syscall_stop(uint64_t deadline_us);
+  Status set_return(RemoteAddress address);
+  Result<uint64_t> finish_call(RemoteAddress pad);
+  Status leave_system_call();
+  void give_back();
+  Error gone() const { return session_.died(); }
+  std::string name() const {
+    return fmt::format("thread {} of process {}", tracee_.tid, tracee_.tgid);
+  }
+
+  SessionImpl& session_;
+  Tracee& tracee_;
+  const Gadgets& gadgets_;
+  const BorrowOptions& options_;
+  ThreadContext context_;  // exact, as to be put back
+  SignalFrame frame_;
+  RemoteAddress return_to_;
+  bool changed_ = false;  // registers are not the thread's own
+  bool masked_ = false;
+  bool called_ = false;    // FPU state may be different
+  bool in_entry_ = false;  // stopped at the entry of a system call
+  bool seccomp_suspended_ = false;
+};
+
+Status Borrowed::check_place() {
+  const Registers& r = context_.registers;
+  if ((r.cs & 0xffff) != user_code_segment)
+    return make_error(ErrorCode::unsupported, name(), "runs 32-bit code");
+  TRY(Maps maps, Maps::read(tracee_.tgid));
+  StackAreas areas(maps);
+  RemoteAddress sp(r.rsp);
+  const Mapping* stack = maps.find(sp);
+  if (stack == nullptr || !stack->writable)
+    return make_error(ErrorCode::busy, name(), "has no stack at its stack pointer {:#x}", r.rsp);
+  bool own = stack->path == "[stack]" ||
+             (stack->range.contains(RemoteAddress(r.fs_base)) && r.fs_base > r.rsp);
+  if (!own) return make_error(ErrorCode::busy, name(), "is on a signal stack or in a coroutine");
+  auto left = static_cast<uint64_t>(sp.bytes_from(stack->range.start));
+  if (left < stack_left_bytes_min)
+    return make_error(ErrorCode::busy, name(), "has only {} bytes of stack left", left);
+  return ok_status();
+}
+
+Status Borrowed::check_rseq() {
+  // struct ptrace_rseq_configuration, since 5.13 (90f093fa8ea4); older kernels: not registered by
+  // any libc either.
+  struct {
+    uint64_t area;
+    uint32_t size, signature, flags, pad;
+  } configuration{};
+  constexpr int get_rseq_configuration = 0x420f;
+  if (::ptrace(static_cast<__ptrace_request>(get_rseq_configuration), tracee_.tid,
+               sizeof(configuration), &configuration) <= 0 ||
+      configuration.area == 0)
+    return ok_status();
+  constexpr uint64_t rseq_cs_at = 8;
+  TRY(uint64_t section_at,
+      memory().read_value(RemotePtr<uint64_t>(configuration.area + rseq_cs_at)));
+  if (section_at == 0) return ok_status();
+  TRY(rseq_cs section, memory().read_value(RemotePtr<rseq_cs>(section_at)));
+  if (context_.registers.rip - section.start_ip < section.post_commit_offset)
+    return make_error(ErrorCode::busy, name(), "is in a restartable sequence");
+  return ok_status();
+}
+
+Status Borrowed::check_stack() {
+  if (!options_.acceptable) return ok_status();
+  TRY(Maps maps, Maps::read(tracee_.tgid));
+  StoppedTask task;
+  task.tgid = tracee_.tgid;
+  task.tid = tracee_.tid;
+  task.registers = context_.registers;
+  auto used = StackAreas(maps).used(RemoteAddress(task.registers.rsp),
+                                    RemoteAddress(task.registers.fs_base));
+  Bytes stack;
+  if (used) {
+    stack = memory().read_prefix(used->start, std::min<uint64_t>(used->size, 8 << 20));
+    task.stack_start = used->start;
+    task.stack = stack;
+    task.stack_complete = stack.size() == used->size;
+  }
+  return options_.acceptable(task);
+}
+
+Status Borrowed::suspend_seccomp() {
+  auto status = read_status(tracee_.tid);
+  if (!status.ok()) return status.take_error();
+  if (status->seccomp == 0) return ok_status();
+  constexpr uintptr_t options =
+      PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP;
+  if (::ptrace(PTRACE_SETOPTIONS, tracee_.tid, nullptr, reinterpret_cast<void*>(options)) != 0)
+    return make_error(ErrorCode::refused, name(),
+                      "runs under a seccomp filter, which could kill it for what a patch needs, "
+                      "and the kernel does not let us suspend it ({}); run with CAP_SYS_ADMIN and "
+                      "outside of any seccomp filter",
+                      std::strerror(errno));
+  seccomp_suspended_ = true;
+  return ok_status();
+}
+
+Status Borrowed::take() {
+  TRY(context_, read_context(tracee_.tid));
+  TRY_STATUS(check_place());
+  TRY_STATUS(check_rseq());
+  TRY_STATUS(check_stack());
+
+  // The frame restarts an interrupted call by itself; the normal way back uses the exact registers.
+  ThreadContext rewound = context_;
+  Registers& r = rewound.registers;
+  auto result = static_cast<int64_t>(r.rax);
+  if (static_cast<int64_t>(r.orig_rax) >= 0) {
+    bool restart = result >= restart_first && result <= restart_last;
+    if (result == restart_block) {
+      restart = true;
+      rewind_timed(memory(), tracee_.sleep, r);
+    } else if (rewind_call(memory(), tracee_.tgid, tracee_.tid, tracee_.sleep, r)) {
+      restart = true;
+      context_.registers = r;
+    }
+    if (restart) {
+      r.rax = r.orig_rax;
+      r.rip -= 2;
+    }
+    r.orig_rax = ~uint64_t{0};
+  }
+  RemoteAddress below(context_.registers.rsp - red_zone_bytes - scratch_bytes);
+  TRY(frame_, make_signal_frame(rewound, below, gadgets_.sigreturn));
+  return_to_ = gadgets_.sigreturn;
+  TRY_STATUS(session_.memory().write(frame_.at, frame_.bytes, tracee_.tid));
+  return suspend_seccomp();
+}
+
+Status Borrowed::set_return(RemoteAddress address) {
+  if (return_to_ == address) return ok_status();
+  Bytes word;
+  append_le(word, address.address());
+  TRY_STATUS(session_.memory().write(frame_.at, word, tracee_.tid));
+  return_to_ = address;
+  return ok_status();
+}
+
+Status Borrowed::begin(RemoteAddress code, uint64_t rax, std::initializer_list<uint64_t> arguments,
+                       uint64_t mask) {
+  LIVECARE_ASSERT(arguments.size() <= 6);
+  constexpr uint64_t eflags_clean = 0x202;
+  Registers r = context_.registers;
+  uint64_t values[6] = {};
+  std::copy(arguments.begin(), arguments.end(), values);
+  r.rip = code.address();
+  r.rsp = frame_.at.address();
+  r.rax = rax;
+  r.orig_rax = ~uint64_t{0};
+  r.rdi = values[0];
+  r.rsi = values[1];
+  r.rdx = values[2];
+  r.rcx = values[3];
+  r.r10 = values[3];
+  r.r8 = values[4];
+  r.r9 = values[5];
+  r.eflags = eflags_clean;
+  if (!write_registers_if_alive(tracee_, r)) return gone();
+  changed_ = true;
+  TRY_STATUS(write_signal_mask(tracee_.tid, mask));
+  masked_ = true;
+  return ok_status();
+}
+
+// On to the next entry or exit of a system call. An error leaves the thread stopped, or gone.
+Status Borrowed::run_to_syscall_stop(uint64_t deadline_us) {
+  int deliver = 0;
+  bool interrupted = false;
+  session_.timer().start();
+  Status outcome = ok_status();
+  for (bool go = true;;) {
+    if (go && ::ptrace(PTRACE_SYSCALL, tracee_.tid, nullptr, deliver) != 0) {
+      outcome = gone();
+      break;
+    }
+    go = false;
+    deliver = 0;
+    WaitOutcome seen = wait_if_alive(tracee_, true);
+    if (seen == WaitOutcome::gone) {
+      outcome = gone();
+      break;
+    }
+    if (seen == WaitOutcome::nothing_yet) {
+      if (monotonic_us() > deadline_us && !interrupted) {
+        interrupt(tracee_);
+        interrupted = true;
+      }
+      continue;
+    }
+    if (interrupted) {
+      in_entry_ = false;
+      outcome = make_error(ErrorCode::timed_out, name(),
+                           "a call made in it did not return in time; it was given up");
+      break;
+    }
+    if (tracee_.kind == StopKind::syscall) break;
+    if (tracee_.kind == StopKind::signal && is_fault(tracee_.signal)) {
+      int signal = std::exchange(tracee_.signal, 0);
+      in_entry_ = false;
+      outcome = make_error(ErrorCode::refused, name(), "a call made in it raised signal {} ({})",
+                           signal, ::strsignal(signal));
+      break;
+    }
+    deliver = tracee_.kind == StopKind::signal ? tracee_.signal : 0;
+    go = true;
+  }
+  session_.timer().stop();
+  if (outcome.ok()) in_entry_ = !in_entry_;
+  return outcome;
+}
+
+Result<uint64_t> Borrowed::syscall(long number, std::initializer_list<uint64_t> arguments) {
+  TRY_STATUS(begin(gadgets_.syscall_ret, static_cast<uint64_t>(number), arguments, ~uint64_t{0}));
+  uint64_t deadline = monotonic_us() + syscall_us_max;
+  TRY_STATUS(run_to_syscall_stop(deadline));  // entry
+  TRY_STATUS(run_to_syscall_stop(deadline));  // exit
+  Registers r{};
+  if (!read_registers_if_alive(tracee_, r)) return gone();
+  constexpr int64_t errno_max = 4095;
+  auto result = static_cast<int64_t>(r.rax);
+  if (result < 0 && result >= -errno_max)
+    return make_error(result == -EPERM || result == -EACCES ? ErrorCode::permission : ErrorCode::io,
+                      name(), "system call {} made in it failed: {}", number,
+                      std::strerror(static_cast<int>(-result)));
+  return r.rax;
+}
+
+Result<uint64_t> Borrowed::call(RemoteAddress function, RemoteAddress pad,
+                                std::initializer_list<uint64_t> arguments) {
+  TRY(Bytes there, memory().read(pad, return_pad.size()));
+  if (!(ByteView(there) == ByteView(return_pad.data(), return_pad.size())))
+    return make_error(ErrorCode::internal, name(), "no return pad at {:#x}", pad.address());
+  TRY_STATUS(set_return(pad));
+  called_ = true;
+  TRY_STATUS(begin(function, 0, arguments, all_but_faults()));
+  return finish_call(pad);
+}
+
+Result<uint64_t> Borrowed::finish_call(RemoteAddress pad) {
+  constexpr uint64_t pad_syscall_end = 12;
+  uint64_t deadline = monotonic_us() + options_.call_us_max;
+  for (;;) {
+    TRY_STATUS(run_to_syscall_stop(deadline));
+    if (!in_entry_) continue;
+    Registers r{};
+    if (!read_registers_if_alive(tracee_, r)) return gone();
+    if (r.rip != pad.address() + pad_syscall_end || r.orig_rax != SYS_rt_sigreturn) continue;
+    TRY_STATUS(leave_system_call());
+    return r.r12;
+  }
+}
+
+// From the entry of a system call to its exit without doing it.
+Status Borrowed::leave_system_call() {
+  if (!in_entry_) return ok_status();
+  Registers r{};
+  if (!read_registers_if_alive(tracee_, r)) return gone();
+  r.orig_rax = ~uint64_t{0};
+  if (!write_registers_if_alive(tracee_, r)) return gone();
+  return run_to_syscall_stop(monotonic_us() + syscall_us_max);
+}
+
+// Brings the thread to a stop on the border of user mode (where the kernel looks at the restart
+// code), then: FPU, mask, registers.
+void Borrowed::give_back() {
+  if (seccomp_suspended_) {
+    constexpr uintptr_t options = PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD;
+    ::ptrace(PTRACE_SETOPTIONS, tracee_.tid, nullptr, reinterpret_cast<void*>(options));
+  }
+  if (tracee_.state != TraceeState::stopped) return;
+  if (!changed_) {
+    if (was_interrupted(context_.registers)) {
+      // take() failed before the frame was made; the program must not see the EINTR.
+      rewind_call(memory(), tracee_.tgid, tracee_.tid, tracee_.sleep, context_.registers);
+    }
+    if (!context_.xstate.empty()) write_registers_if_alive(tracee_, context_.registers);
+    resume(tracee_);
+    return;
+  }
+  if (in_entry_ && !leave_system_call().ok() && tracee_.state == TraceeState::gone) return;
+  if (tracee_.kind == StopKind::syscall) {
+    interrupt(tracee_);
+    tracee_.kind = StopKind::trap;
+    resume(tracee_);
+    while (wait_if_alive(tracee_, true) == WaitOutcome::nothing_yet) {
+    }
+    if (tracee_.state != TraceeState::stopped) return;
+    session_.note_stop(tracee_);
+  }
+  if (called_ && !write_xstate(tracee_.tid, context_.xstate).ok()) return;
+  if (masked_ && !write_signal_mask(tracee_.tid, context_.signal_mask).ok()) return;
+  write_registers_if_alive(tracee_, context_.registers);
+  resume(tracee_);
+}
+
+namespace {
+
+// Threads in the order in which they are to be asked: first those that can be restarted exactly.
+int rank(const SleepPlace& place) {
+  if (!place.asleep) return 1;
+  switch (place.number) {
+    case SYS_pause:
+    case SYS_rt_sigsuspend:
+    case SYS_ppoll:
+    case SYS_pselect6:
+    case SYS_restart_syscall:
+      return 4;
+    case SYS_nanosleep:
+    case SYS_clock_nanosleep:
+    case SYS_poll:
+      return 3;
+    case SYS_futex:
+      return place.arguments[3] == 0 ? 0 : 3;
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait:
+      return static_cast<int32_t>(place.arguments[3]) < 0 ? 0 : 2;
+    default:
+      return 0;
+  }
+}
+
+// Stops one thread. False: not now.
+bool stop_one(SessionImpl& session, Tracee& tracee, uint64_t deadline_us) {
+  session.pump();
+  if (tracee.state != TraceeState::running) return false;
+  interrupt(tracee);
+  session.timer().start();
+  bool stopped = false;
+  for (;;) {
+    WaitOutcome seen = wait_if_alive(tracee, true);
+    if (seen == WaitOutcome::nothing_yet && monotonic_us() < deadline_us) continue;
+    stopped = seen == WaitOutcome::stopped;
+    break;
+  }
+  session.timer().stop();
+  if (!stopped) return false;
+  session.note_stop(tracee);
+  if (tracee.kind == StopKind::trap) return true;
+  resume(tracee);  // a signal first, then again
+  return false;
+}
+
+}  // namespace
+
+Status SessionImpl::borrow(const BorrowOptions& options,
+                           const std::function<Status(BorrowedThread&)>& work) {
+  TRY(Gadgets gadgets, find_gadgets(memory_));
+  uint64_t deadline = monotonic_us() + options.find_us_max;
+  Error last = make_error(ErrorCode::busy, fmt::format("process {}", pid()),
+                          "no thread of it could be stopped; try again later");
+  for (;;) {
+    pump();
+    TRY_STATUS(check_alive());
+    std::vector<std::pair<int, pid_t>> candidates;
+    size_t looked_at = 0;
+    for (Tracee& tracee : tracees_) {
+      if (tracee.tgid != pid() || tracee.state != TraceeState::running) continue;
+      if (looked_at++ < sleepers_looked_at_max)
+        observe_sleep(tracee.tgid, tracee.tid, tracee.sleep);
+      candidates.emplace_back(rank(tracee.sleep.place), tracee.tid);
+    }
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (auto [order, tid] : candidates) {
+      auto found = std::find_if(tracees_.begin(), tracees_.end(),
+                                [&](const Tracee& t) { return t.tid == tid; });
+      constexpr uint64_t stop_us_max = 50'000;
+      if (!stop_one(*this, *found, std::min(deadline, monotonic_us() + stop_us_max))) continue;
+      std::optional<Borrowed> thread;
+      thread.emplace(*this, *found, gadgets, options);
+      Status taken = thread->take();
+      if (taken.ok()) return work(*thread);
+      last = taken.take_error();
+      thread.reset();
+      if (last.code == ErrorCode::process_died) TRY_STATUS(check_alive());
+      if (monotonic_us() > deadline) return last;
+    }
+    if (monotonic_us() > deadline) return last;
+    TRY_STATUS(idle(find_pause_us));
+  }
+}
+
+}  // namespace livecare::remote
