@@ -1,5 +1,7 @@
 #include "engine/control.h"
 
+#include <algorithm>
+
 namespace livecare::engine {
 namespace {
 
@@ -86,9 +88,6 @@ class RecordReader {
 
 void write_identity(Bytes& out, const Control& control) {
   RecordWriter record(out, Tag::identity);
-  record.number(control.transaction);
-  record.number(control.transaction_objects);
-  record.number(control.replaces);
   record.number(control.target_bias);
   record.number(control.level);
   record.text(control.build_id);
@@ -106,7 +105,6 @@ void write_layout(Bytes& out, const Control& control) {
   record.part(control.data);
   record.number(control.eh_frame);
   record.number(control.eh_frame_size);
-  record.number(control.unwinder_object);
 }
 
 void write_function(Bytes& out, const ControlFunction& function) {
@@ -144,9 +142,6 @@ void write_body(Bytes& out, const Control& control) {
 }
 
 void read_identity(RecordReader& record, Control& control) {
-  control.transaction = record.number();
-  control.transaction_objects = static_cast<uint32_t>(record.number());
-  control.replaces = record.number();
   control.target_bias = record.number();
   control.level = static_cast<uint32_t>(record.number());
   control.build_id = record.text();
@@ -163,7 +158,6 @@ void read_layout(RecordReader& record, Control& control) {
   control.data = record.part();
   control.eh_frame = record.number();
   control.eh_frame_size = record.number();
-  control.unwinder_object = record.number();
 }
 
 void read_function(RecordReader& record, Control& control) {
@@ -249,6 +243,15 @@ std::string_view to_string(State state) {
   return "unknown";
 }
 
+Bytes encode_transaction(const Control& control) {
+  Bytes out;
+  append_le(out, control.unwinder_deregister);
+  append_le(out, control.transaction);
+  append_le(out, control.replaces);
+  append_le(out, control.transaction_objects);
+  return out;
+}
+
 Bytes encode_control(const Control& control) {
   Bytes out(control_magic.begin(), control_magic.end());
   append_le(out, control_version);
@@ -258,7 +261,8 @@ Bytes encode_control(const Control& control) {
   store_le(out, 16, static_cast<uint64_t>(out.size()));
   store_le(out, checksum_offset,
            checksum(*ByteView(out).slice(control_body_offset, out.size() - control_body_offset)));
-  store_le(out, control_unwinder_offset, control.unwinder_deregister);
+  Bytes transaction = encode_transaction(control);
+  std::copy(transaction.begin(), transaction.end(), out.begin() + control_unwinder_offset);
   return out;
 }
 
@@ -289,6 +293,9 @@ Result<Control> decode_control(ByteView header, std::string_view name) {
   uint32_t state = header.read<uint32_t>(control_state_offset).value_or(0);
   control.state = static_cast<State>(state);
   control.unwinder_deregister = header.read<uint64_t>(control_unwinder_offset).value_or(0);
+  control.transaction = header.read<uint64_t>(control_transaction_offset).value_or(0);
+  control.replaces = header.read<uint64_t>(control_transaction_offset + 8).value_or(0);
+  control.transaction_objects = header.read<uint32_t>(control_transaction_offset + 16).value_or(0);
   bool ok =
       state >= static_cast<uint32_t>(State::staged) && state <= static_cast<uint32_t>(State::kept);
   for (uint64_t at = 0; ok && at < body->size();) {

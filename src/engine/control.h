@@ -23,6 +23,7 @@ inline constexpr std::string_view control_magic = "\x7fLVCARE\x1a";
 // control_body_offset on never changes and is covered by the checksum.
 inline constexpr uint64_t control_state_offset = 12;
 inline constexpr uint64_t control_unwinder_offset = 32;
+inline constexpr uint64_t control_transaction_offset = 40;
 inline constexpr uint64_t control_body_offset = 64;
 
 enum class State : uint32_t {
@@ -53,18 +54,18 @@ struct ControlPart {
 struct Control {
   // Mutable fields.
   State state = State::staged;
-  uint64_t unwinder_deregister = 0;  // the function that undoes the registration; 0: none done
-
-  uint64_t transaction = 0;  // same number: the objects that were switched in one stop
+  uint64_t unwinder_deregister = 0;  // the function that undoes a registration; whether there is
+                                     // one: the flag in the own page (layout.h)
+  uint64_t transaction = 0;          // same number: the objects that are switched in one stop
+  uint64_t replaces = 0;             // region of the level that this one replaces, 0: none
   uint32_t transaction_objects = 1;
-  uint64_t replaces = 0;  // region of the level that this one replaced, 0: none
-  ControlPart region;     // the whole mapping, header included
-  uint64_t image = 0;     // offset 0 of the patch file's image
+
+  ControlPart region;  // the whole mapping, header included
+  uint64_t image = 0;  // offset 0 of the patch file's image
   ControlPart text, rodata, data;
   uint64_t eh_frame = 0;  // 0: none
   uint64_t eh_frame_size = 0;
-  uint64_t unwinder_object = 0;  // storage for libgcc's struct object, in the data part
-  uint64_t target_bias = 0;      // load bias of the shipped object
+  uint64_t target_bias = 0;  // load bias of the shipped object
   std::string build_id;
   std::string soname;
   std::string patchset;
@@ -78,6 +79,8 @@ struct Control {
 };
 
 Bytes encode_control(const Control& control);
+// The mutable fields but the state, for control_unwinder_offset.
+Bytes encode_transaction(const Control& control);
 // `name` is what messages call it ("process 12, image at 7f12..").
 Result<Control> decode_control(ByteView header, std::string_view name);
 // How many bytes the header at the start of `first_page` has; empty when it is not one of ours.

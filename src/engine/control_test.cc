@@ -19,7 +19,6 @@ Control sample() {
   control.data = {0x13000, 0x1000};
   control.eh_frame = 0x12100;
   control.eh_frame_size = 0x80;
-  control.unwinder_object = 0x13f00;
   control.target_bias = 0x400000;
   control.build_id = "abcd";
   control.soname = "libx.so.1";

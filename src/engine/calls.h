@@ -1,0 +1,35 @@
+// Functions that have to run in the process itself: registering with its unwinder, hooks of the
+// patch, resolvers of ifuncs, loading a block of new thread-local data. All of them run on a
+// borrowed thread whose proven stack holds no allocator, loader or unwinder frame.
+#pragma once
+
+#include <functional>
+
+#include "engine/plan.h"
+#include "engine/target.h"
+#include "remote/borrow.h"
+
+namespace livecare::engine {
+
+// For BorrowOptions::acceptable: the stack is walked to its root and holds no frame of the
+// allocator, the dynamic linker or the unwinder. `target` outlives the result.
+Result<std::function<Status(const remote::StoppedTask&)>> proved_free_stack(Target& target);
+
+// Whether anything of that kind is needed to stage an object.
+bool needs_calls(const Target& target, const PlannedObject& planned);
+
+// Makes frames of the image known to libgcc's unwinder, where one is loaded. Afterwards
+// control.unwinder_deregister says how to undo it, in memory as well. Does nothing for an image
+// that is registered already.
+Status register_unwind_info(remote::BorrowedThread& thread, const Target& target, Control& control);
+Result<bool> is_registered(const remote::Memory& memory, const Control& control);
+Status deregister_unwind_info(remote::BorrowedThread& thread, const Control& control);
+
+// Runs the hooks of that kind in order; the first that returns non-zero is an error with its name.
+Status run_hooks(remote::BorrowedThread& thread, const Control& control, patchfmt::HookWhen when);
+bool has_hooks(const Control& control, patchfmt::HookWhen when);
+
+// Calls the resolvers of resolution.ifuncs and fills in their values.
+Status call_ifuncs(remote::BorrowedThread& thread, const Control& control, Resolution& resolution);
+
+}  // namespace livecare::engine

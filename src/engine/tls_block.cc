@@ -1,0 +1,181 @@
+#include "engine/tls_block.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <filesystem>
+
+#include "base/fd.h"
+#include "engine/layout.h"
+#include "engine/steps.h"
+#include "engine/tls_carrier.h"
+
+namespace livecare::engine {
+namespace {
+
+using patchfmt::RelocationKind;
+using remote::BorrowedThread;
+using remote::RemoteAddress;
+using remote::RemotePtr;
+
+constexpr std::string_view memfd_name = "livecare-tls";
+constexpr uint64_t dlopen_mode_flag = 0x8000'0000;  // __RTLD_DLOPEN, for __libc_dlopen_mode
+
+bool wants_static_block(const patchfmt::Object& patch) {
+  for (const patchfmt::Relocation& relocation : patch.relocations) {
+    bool is_tp = relocation.symbol < patch.symbols.size() &&
+                 (relocation.kind == RelocationKind::tp_offset64 ||
+                  relocation.kind == RelocationKind::tp_offset32);
+    if (is_tp && patch.symbols[relocation.symbol].kind == patchfmt::SymbolKind::new_tls)
+      return true;
+  }
+  return false;
+}
+
+struct Loader {
+  RemoteAddress function;
+  uint64_t mode = 0;
+};
+
+std::optional<Loader> find_loader(const Target& target) {
+  struct {
+    std::string_view library, function;
+    uint64_t mode;
+  } places[] = {{"libc.so.6", "dlopen", RTLD_NOW},
+                {"libdl.so.2", "dlopen", RTLD_NOW},
+                {"libc.so.6", "__libc_dlopen_mode", RTLD_NOW | dlopen_mode_flag}};
+  for (const auto& [library, function, mode] : places) {
+    const remote::LoadedObject* object = target.loaded().by_name(library);
+    if (object == nullptr) continue;
+    if (auto found = target.loaded().find_in(*object, function))
+      return Loader{found->address, mode};
+  }
+  return std::nullopt;
+}
+
+// A file that the target can open under path_in_target() and that is gone when this object is.
+class CarrierFile {
+ public:
+  CarrierFile(BorrowedThread& thread, RemoteAddress scratch) : thread_(thread), scratch_(scratch) {}
+  CarrierFile(const CarrierFile&) = delete;
+  CarrierFile& operator=(const CarrierFile&) = delete;
+  ~CarrierFile() {
+    if (remote_fd_ >= 0) (void)thread_.syscall(SYS_close, {static_cast<uint64_t>(remote_fd_)});
+    if (!on_disk_.empty()) {
+      std::error_code ignored;
+      std::filesystem::remove(on_disk_, ignored);
+    }
+  }
+
+  Status make(const TlsCarrier& carrier) {
+    if (make_memfd(carrier).ok()) return ok_status();
+    return make_file(carrier);  // the target may not use memfd_create, or has no /proc
+  }
+  const std::string& path_in_target() const { return path_; }
+
+ private:
+  std::filesystem::path proc() const { return "/proc/" + std::to_string(thread_.memory().pid()); }
+
+  Status make_memfd(const TlsCarrier& carrier) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(proc() / "root/proc/self", ignored))
+      return make_error(ErrorCode::unsupported, "", "no /proc in the target's root");
+    Bytes name(memfd_name.begin(), memfd_name.end());
+    name.push_back(0);
+    TRY_STATUS(thread_.write(scratch_, name));
+    TRY(uint64_t fd, thread_.syscall(SYS_memfd_create, {scratch_.address(), MFD_CLOEXEC}));
+    step("memfd");
+    remote_fd_ = static_cast<int>(fd);
+    path_ = "/proc/self/fd/" + std::to_string(fd);
+    return fill(proc() / "fd" / std::to_string(fd), O_RDWR, carrier);
+  }
+
+  Status make_file(const TlsCarrier& carrier) {
+    Status status = make_error(ErrorCode::refused, carrier.soname,
+                               "no place in the target's root takes the file for it");
+    for (std::string_view directory : {"/dev/shm", "/run", "/tmp", "/var/tmp"}) {
+      std::string path =
+          fmt::format("{}/.{}-{}", directory, carrier.soname, thread_.memory().pid());
+      std::filesystem::path full = proc() / ("root" + path);
+      status = fill(full, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, carrier);
+      if (!status.ok()) continue;
+      on_disk_ = full;
+      path_ = path;
+      return ok_status();
+    }
+    return status;
+  }
+
+  static Status fill(const std::filesystem::path& path, int flags, const TlsCarrier& carrier) {
+    Fd fd(::open(path.c_str(), flags | O_CLOEXEC, 0755));
+    if (!fd.valid()) return errno_error(path.native(), "open", errno);
+    ssize_t written = ::write(fd.get(), carrier.file.data(), carrier.file.size());
+    if (written != static_cast<ssize_t>(carrier.file.size()))
+      return errno_error(path.native(), "write", errno);
+    return ok_status();
+  }
+
+  BorrowedThread& thread_;
+  RemoteAddress scratch_;
+  int remote_fd_ = -1;
+  std::filesystem::path on_disk_;
+  std::string path_;
+};
+
+Result<uint64_t> load_carrier(BorrowedThread& thread, const Target& target, const Control& control,
+                              const TlsCarrier& carrier) {
+  auto loader = find_loader(target);
+  if (!loader)
+    return make_error(ErrorCode::unsupported, control.soname,
+                      "new thread-local data needs the C library's dlopen, which this process "
+                      "does not have (static executable?)");
+  RemoteAddress scratch(scratch_of(control));
+  CarrierFile file(thread, scratch);
+  TRY_STATUS(file.make(carrier));
+  Bytes path(file.path_in_target().begin(), file.path_in_target().end());
+  path.push_back(0);
+  TRY_STATUS(thread.write(scratch, path));
+  TRY(uint64_t handle, thread.call(loader->function, RemoteAddress(stubs_of(control)),
+                                   {scratch.address(), loader->mode}));
+  step("carrier");
+  if (handle == 0)
+    return make_error(ErrorCode::refused, control.soname,
+                      "the dynamic linker has no room for the patch's new thread-local data");
+  // glibc's handle is its struct link_map, whose first field is the load bias.
+  return thread.memory().read_value(RemotePtr<uint64_t>(handle));
+}
+
+}  // namespace
+
+Status provide_tls_block(BorrowedThread& thread, const Target& target, const Control& control,
+                         const PlannedObject& planned, std::vector<SymbolValue>& values) {
+  const patchfmt::Object& patch = *planned.patch;
+  if (patch.new_tls_size == 0) return ok_status();
+  TlsBlock block{patch.new_tls_bytes, patch.new_tls_size, patch.new_tls_align,
+                 wants_static_block(patch)};
+  TlsCarrier carrier = make_tls_carrier(patch.build_id, block);
+  const remote::LoadedObject* loaded = target.loaded().by_name(carrier.soname);
+  uint64_t bias = 0;
+  if (loaded != nullptr) {
+    bias = loaded->bias;
+  } else {
+    TRY(bias, load_carrier(thread, target, control, carrier));
+  }
+  TRY(uint64_t module,
+      thread.memory().read_value(RemotePtr<uint64_t>(bias + carrier_module_offset)));
+  TRY(int64_t tp_offset,
+      thread.memory().read_value(RemotePtr<int64_t>(bias + carrier_tp_offset_offset)));
+  for (size_t i = 0; i < patch.symbols.size(); ++i) {
+    if (patch.symbols[i].kind != patchfmt::SymbolKind::new_tls) continue;
+    values[i] = SymbolValue{.is_tls = true,
+                            .tls_module = module,
+                            .tls_offset = patch.symbols[i].value,
+                            .has_tp_offset = block.is_static,
+                            .tp_offset = tp_offset + static_cast<int64_t>(patch.symbols[i].value)};
+  }
+  return ok_status();
+}
+
+}  // namespace livecare::engine

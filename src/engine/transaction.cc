@@ -1,0 +1,350 @@
+// The transaction over one process.
+//
+// The problem. Functions of a running process have to change to new ones, all of them or none, with
+// the process stopped for as short as can be, without leaving anything in it that needs us, and so
+// that we may be killed at any instruction.
+//
+// The idea. Everything that can be prepared is prepared while the process runs, in memory that
+// nobody in it knows of:
+//
+//   plan    which objects, which bytes, which symbols; read only                        plan.cc
+//   stage   map an image near each object, write a control header first, then code      stage.cc
+//   calls   what only the process can do itself: unwinder, hooks, thread-local data     calls.cc
+//   switch  the stop: check stacks, compare, write one jump for each function      transition.cc
+//   release unmap what is undone or replaced and to which nothing points             release.cc
+//
+// An undo is the same way back. The truth is never kept outside of the process: the control header
+// of each image (docs/formats/control.md) says what it is and in which state, and is enough for any
+// later run, of any later version, to undo it or to mend what a killed run left (mend.cc):
+//
+//   killed while                  what is left                       the next patch or unpatch
+//   planning                      nothing
+//   mapping, before the header    an empty read-only mapping         nothing refers to it
+//   staging                       an image in state `staged`         frees it
+//   in the stop                   `switching`, some jumps written    takes the jumps back, frees it
+//   after the stop                `live`                             nothing to mend
+//   undoing, in the stop          `undoing`, some jumps gone         finishes, frees it
+//   releasing                     `kept`                             frees it
+//
+// The threads of a killed run resume by themselves (the kernel detaches a dead tracer's tracees,
+// and remote calls return through a prepared signal frame: remote/borrow.cc), so in-between states
+// are not only mended, they run: each function is wholly old or wholly new.
+//
+// A snapshot is taken before the process is attached to, because reading link maps and unwind
+// tables takes milliseconds in which signals would have to wait for us. Two runs may therefore
+// start from the same snapshot; the second one finds other headers once it has the process for
+// itself and starts again.
+//
+// Rejected: loading the patch by dlopen (it needs a file that the process can open, takes the
+// loader's locks, runs constructors, shows up in dl_iterate_phdr, and cannot be undone while any
+// thread is in the loader); a state file (it lies after a crash, an exec or a fork); breakpoints to
+// catch threads that leave a function (a killed tracer would leave one armed).
+#include <algorithm>
+#include <random>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/calls.h"
+#include "engine/changes.h"
+#include "engine/engine.h"
+#include "engine/mend.h"
+#include "engine/plan.h"
+#include "engine/release.h"
+#include "engine/report.h"
+#include "engine/stage.h"
+#include "engine/steps.h"
+#include "engine/tls_block.h"
+#include "remote/session.h"
+#include "remote/status.h"
+
+namespace livecare::engine {
+namespace {
+
+using patchfmt::HookWhen;
+using remote::BorrowedThread;
+using remote::RemoteAddress;
+using remote::Session;
+
+constexpr uint32_t restarts_max = 5;  // when another run changed the process meanwhile
+
+uint64_t new_transaction() {
+  std::random_device source;
+  return (uint64_t{source()} << 32 | source()) | 1;
+}
+
+class Transaction {
+ public:
+  Transaction(Target& target, const Limits& limits, ProcessReport& report)
+      : target_(target), limits_(limits), report_(report) {}
+
+  // nullptr: no patchset, undo `build_ids`.
+  Status run(const patchfmt::Patchset* patchset, const std::vector<std::string>* build_ids) {
+    leftovers_ = find_leftovers(target_);
+    if (leftovers_.found.empty()) {
+      TRY(bool work, prepare(patchset, build_ids));
+      if (!work) return ok_status();
+    }
+    TRY(remote::Unwinder * warm, target_.unwinder());
+    (void)warm;
+    return remote::with_session(target_.pid(), {}, [&](Session& session) -> Status {
+      TRY_STATUS(check_snapshot());
+      if (!leftovers_.found.empty()) {
+        TRY_STATUS(mend_leftovers(session));
+        TRY(bool work, prepare(patchset, build_ids));
+        if (!work) return ok_status();
+      }
+      return patchset != nullptr ? patch(session, *patchset) : undo(session);
+    });
+  }
+
+  bool is_outdated() const { return outdated_; }
+
+ private:
+  // False: there is nothing to do, and report_ says why.
+  Result<bool> prepare(const patchfmt::Patchset* patchset,
+                       const std::vector<std::string>* build_ids) {
+    if (patchset != nullptr) {
+      TRY(plan_, make_plan(target_, *patchset));
+      if (plan_.objects.empty()) note(plan_.nothing_to_do);
+      return !plan_.objects.empty();
+    }
+    for (const Error& damaged : target_.images().damaged) return damaged;
+    undone_.clear();
+    for (const Control& image : target_.images().images) {
+      bool chosen = build_ids->empty() || std::find(build_ids->begin(), build_ids->end(),
+                                                    image.build_id) != build_ids->end();
+      if (chosen && image.state == State::live) undone_.push_back(image);
+    }
+    if (undone_.empty()) note("nothing to undo");
+    return !undone_.empty();
+  }
+
+  void note(std::string_view text) {
+    if (!report_.reason.empty()) report_.reason += "; ";
+    report_.reason += text;
+  }
+
+  Status check_snapshot() {
+    TRY(remote::Maps maps, remote::Maps::read(target_.pid()));
+    TRY(FoundImages now, find_images(target_.memory(), maps));
+    auto same = [](const Control& a, const Control& b) {
+      return a.region.address == b.region.address && a.state == b.state &&
+             a.transaction == b.transaction;
+    };
+    const auto& before = target_.images().images;
+    if (!std::equal(before.begin(), before.end(), now.images.begin(), now.images.end(), same)) {
+      outdated_ = true;
+      return make_error(ErrorCode::busy, "", "another run changed the process meanwhile");
+    }
+    return ok_status();
+  }
+
+  Status mend_leftovers(Session& session) {
+    TransitionReport mended;
+    Status status = mend(session, target_, leftovers_, limits_, mended);
+    take_report(mended);
+    TRY_STATUS(std::move(status));
+    for (const std::string& found : leftovers_.found) note(found);
+    report_.outcome = Outcome::mended;
+    return target_.refresh();
+  }
+
+  void take_report(const TransitionReport& report) {
+    report_.stop_us = report.stop_us;
+    report_.threads = report.threads;
+    report_.attempts += report.attempts;
+    report_.in_the_way = report.in_the_way;
+  }
+
+  Result<remote::BorrowOptions> borrow_options(bool for_calls) {
+    remote::BorrowOptions options;
+    options.call_us_max = limits_.remote_call_us_max;
+    if (for_calls) {
+      TRY(options.acceptable, proved_free_stack(target_));
+    }
+    return options;
+  }
+
+  Status patch(Session& session, const patchfmt::Patchset& patchset) {
+    Status status = stage_all(session, patchset);
+    if (status.ok()) status = switch_all(session);
+    if (!status.ok()) {
+      abandon(session);
+      return status;
+    }
+    report_.outcome = Outcome::patched;
+    hooks_after(session, staged_, HookWhen::after_switch);
+    release_undone(session);
+    return ok_status();
+  }
+
+  Status stage_all(Session& session, const patchfmt::Patchset& patchset) {
+    bool for_calls =
+        std::any_of(plan_.objects.begin(), plan_.objects.end(),
+                    [&](const PlannedObject& planned) { return needs_calls(target_, planned); });
+    TRY(remote::BorrowOptions options, borrow_options(for_calls));
+    uint64_t transaction = new_transaction();
+    return session.borrow(options, [&](BorrowedThread& thread) -> Status {
+      for (PlannedObject& planned : plan_.objects)
+        TRY_STATUS(stage_one(
+            thread, planned,
+            {&planned, &patchset, transaction, static_cast<uint32_t>(plan_.objects.size())}));
+      for (const Control& image : staged_)
+        TRY_STATUS(run_hooks(thread, image, HookWhen::before_switch));
+      return ok_status();
+    });
+  }
+
+  Status stage_one(BorrowedThread& thread, PlannedObject& planned, const StageRequest& request) {
+    Resolution& resolution = planned.resolution;
+    if (!planned.kept.empty()) {
+      // Remote calls need an image for their stubs: an old one will do.
+      TRY_STATUS(
+          provide_tls_block(thread, target_, planned.kept.front(), planned, resolution.values));
+      TRY_STATUS(call_ifuncs(thread, planned.kept.front(), resolution));
+      TRY(auto reused, reuse_image(thread, request, resolution.values));
+      if (reused) {
+        staged_.push_back(*reused);
+        return register_unwind_info(thread, target_, staged_.back());
+      }
+    }
+    TRY(Control control, map_image(thread, request));
+    staged_.push_back(std::move(control));
+    Control& image = staged_.back();
+    TRY_STATUS(provide_tls_block(thread, target_, image, planned, resolution.values));
+    TRY_STATUS(call_ifuncs(thread, image, resolution));
+    TRY_STATUS(write_image(thread, image, planned, resolution.values));
+    return register_unwind_info(thread, target_, image);
+  }
+
+  Status switch_all(Session& session) {
+    Transition transition;
+    for (size_t i = 0; i < staged_.size(); ++i) {
+      const auto& current = plan_.objects[i].current;
+      add_switch(transition, staged_[i], current ? &*current : nullptr);
+      if (current) released_.push_back(*current);
+    }
+    TransitionReport switched;
+    Status status = run_transition(session, target_, transition, limits_, switched);
+    take_report(switched);
+    return status;
+  }
+
+  // The switch did not happen. Whatever was staged is taken away again.
+  void abandon(Session& session) {
+    released_.clear();
+    std::vector<Control> fresh;
+    for (const Control& image : staged_)
+      if (image.state == State::staged) fresh.push_back(image);
+    auto freed = release_images(session, target_, fresh, limits_);
+    if (freed.ok() && *freed == fresh.size()) return;
+    if (!freed.ok() && freed.error().code == ErrorCode::process_died) return;
+    log(LogLevel::warning, "process {}: staged memory is left and will be freed by the next run",
+        target_.pid());
+  }
+
+  Status undo(Session& session) {
+    bool before = std::any_of(undone_.begin(), undone_.end(), [](const Control& image) {
+      return has_hooks(image, HookWhen::before_undo);
+    });
+    if (before) {
+      TRY(remote::BorrowOptions options, borrow_options(true));
+      Status ran = session.borrow(options, [&](BorrowedThread& thread) -> Status {
+        for (const Control& image : undone_)
+          TRY_STATUS(run_hooks(thread, image, HookWhen::before_undo));
+        return ok_status();
+      });
+      TRY_STATUS(std::move(ran));
+    }
+    Transition transition;
+    for (const Control& image : undone_) add_undo(transition, image);
+    TransitionReport switched;
+    Status status = run_transition(session, target_, transition, limits_, switched);
+    take_report(switched);
+    TRY_STATUS(std::move(status));
+    report_.outcome = Outcome::unpatched;
+    hooks_after(session, undone_, HookWhen::after_undo);
+    released_ = undone_;
+    release_undone(session);
+    return ok_status();
+  }
+
+  // The switch is done: what goes wrong from here on is told, but undoes nothing.
+  void hooks_after(Session& session, const std::vector<Control>& images, HookWhen when) {
+    bool any = std::any_of(images.begin(), images.end(),
+                           [&](const Control& image) { return has_hooks(image, when); });
+    if (!any) return;
+    auto options = borrow_options(true);
+    Status status = options.ok() ? session.borrow(*options,
+                                                  [&](BorrowedThread& thread) -> Status {
+                                                    for (const Control& image : images)
+                                                      TRY_STATUS(run_hooks(thread, image, when));
+                                                    return ok_status();
+                                                  })
+                                 : options.take_error();
+    if (!status.ok()) note(status.error().text());
+  }
+
+  void release_undone(Session& session) {
+    for (const Control& image : target_.images().images) {
+      bool reused = std::any_of(staged_.begin(), staged_.end(), [&](const Control& staged) {
+        return staged.region.address == image.region.address;
+      });
+      if (image.state == State::kept && !reused) released_.push_back(image);
+    }
+    auto freed = release_images(session, target_, released_, limits_);
+    if (!freed.ok())
+      log(LogLevel::info, "process {}: undone memory is kept: {}", target_.pid(),
+          freed.error().text());
+  }
+
+  Target& target_;
+  const Limits& limits_;
+  ProcessReport& report_;
+  bool outdated_ = false;  // the snapshot
+  Leftovers leftovers_;
+  Plan plan_;
+  std::vector<Control> staged_;  // as plan_.objects
+  std::vector<Control> undone_;
+  std::vector<Control> released_;  // nobody is let into these any more
+};
+
+// Starts again when another run was quicker, up to restarts_max times.
+Status run_once(pid_t pid, const patchfmt::Patchset* patchset,
+                const std::vector<std::string>* build_ids, const Limits& limits,
+                ProcessReport& report, bool& again) {
+  TRY_STATUS(remote::check_patchable(pid));
+  TRY(Target target, Target::open(pid));
+  Transaction transaction(target, limits, report);
+  Status status = transaction.run(patchset, build_ids);
+  again = transaction.is_outdated();
+  return status;
+}
+
+ProcessReport run(pid_t pid, const patchfmt::Patchset* patchset,
+                  const std::vector<std::string>* build_ids, const Limits& limits) {
+  uint64_t started = monotonic_us();
+  ProcessReport report;
+  Status status = ok_status();
+  for (uint32_t i = 0; i < restarts_max; ++i) {
+    report = ProcessReport();
+    bool again = false;
+    status = run_once(pid, patchset, build_ids, limits, report, again);
+    if (!again) break;
+  }
+  complete_report(pid, report, status);
+  report.total_us = monotonic_us() - started;
+  return report;
+}
+
+}  // namespace
+
+ProcessReport patch(pid_t pid, const patchfmt::Patchset& patchset, const Limits& limits) {
+  return run(pid, &patchset, nullptr, limits);
+}
+
+ProcessReport unpatch(pid_t pid, const std::vector<std::string>& build_ids, const Limits& limits) {
+  return run(pid, nullptr, &build_ids, limits);
+}
+
+}  // namespace livecare::engine

@@ -1,0 +1,226 @@
+// The stop.
+//
+// Everything is computed beforehand; inside the stop only this happens, in this order:
+//
+//   1. every used stack is searched for words that point into code which must be empty
+//      (conservative and quick; see remote/stack_scan.h);
+//   2. only for threads where one was found, the stack is walked precisely: the word may have been
+//      a stale value or a function pointer. A walk that does not end in a known root counts as
+//      "inside";
+//   3. the bytes to be replaced are compared with what they must be;
+//   4. states and bytes are written, each read back.
+//
+// A thread in the way ends the attempt: everything resumes, and the next attempt comes after an
+// interval that doubles from wait_us_first to wait_us_max, until leave_wait_us_max is over. The
+// process runs meanwhile, so a thread that leaves the function now and then is caught outside.
+//
+// Return addresses point behind a call, so a call that never returns may leave one that is the
+// address after the function's last byte: ranges are searched with that byte, and frames are judged
+// by the address before.
+//
+// If a write fails half-way, what was written is taken back before the process resumes. If we are
+// killed half-way, the threads resume by themselves and the headers say `switching` or `undoing`:
+// any mix of old and new functions runs (each is whole, jumps are written by one write each), and
+// the next run mends it.
+#include "engine/transition.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/steps.h"
+#include "remote/stack_scan.h"
+#include "remote/status.h"
+
+namespace livecare::engine {
+namespace {
+
+using remote::RemoteAddress;
+using remote::RemoteRange;
+
+constexpr uint64_t wait_us_first = 500;
+constexpr uint64_t wait_us_max = 100'000;
+constexpr size_t threads_named_max = 16;
+
+class Switch {
+ public:
+  Switch(Target& target, const Transition& transition, const Limits& limits,
+         TransitionReport& report)
+      : target_(target),
+        transition_(transition),
+        limits_(limits),
+        report_(report),
+        set_(searched_ranges(transition)) {}
+
+  Status attempt(remote::StoppedProcess& process) {
+    started_us_ = monotonic_us();
+    report_.threads = static_cast<uint32_t>(process.tasks().size());
+    report_.in_the_way.clear();
+    TRY_STATUS(check_stacks(process));
+    TRY_STATUS(compare(process));
+    step("stopped");
+    Status written = write_all(process);
+    if (!written.ok()) take_back(process);
+    return written;
+  }
+
+ private:
+  static std::vector<RemoteRange> searched_ranges(const Transition& transition) {
+    std::vector<RemoteRange> ranges;
+    for (const OccupiedRange& occupied : transition.occupied) {
+      // From behind the first byte (entry addresses are function pointers, not return addresses) to
+      // the byte behind the last.
+      uint64_t skip = occupied.entry_bytes != 0 ? 1 : 0;
+      ranges.push_back(
+          {occupied.range.start + static_cast<int64_t>(skip), occupied.range.size - skip + 1});
+    }
+    return ranges;
+  }
+
+  const OccupiedRange* occupied_at(const remote::Frame& frame) const {
+    for (const OccupiedRange& occupied : transition_.occupied) {
+      uint64_t offset = frame.pc.address() - occupied.range.start.address();
+      if (frame.exact) {
+        // Asleep or interrupted before the first byte that matters.
+        if (offset == 0 && occupied.entry_bytes != 0) continue;
+        if (offset < occupied.range.size) return &occupied;
+      } else if (offset - 1 < occupied.range.size) {
+        return &occupied;
+      }
+    }
+    return nullptr;
+  }
+
+  Status check_stacks(remote::StoppedProcess& process) {
+    for (const remote::StoppedTask& task : process.tasks()) {
+      if (task.stack_complete && remote::proved_outside(task, set_)) continue;
+      TRY_STATUS(walk(task));
+      if (monotonic_us() - started_us_ > limits_.stop_window_us_max)
+        return make_error(ErrorCode::timed_out, "",
+                          "checking the stacks took longer than {} us; raise the limit",
+                          limits_.stop_window_us_max);
+    }
+    if (report_.in_the_way.empty()) return ok_status();
+    const ThreadInTheWay& first = report_.in_the_way.front();
+    return make_error(ErrorCode::busy, first.function, "thread {} ({}) is inside", first.tid,
+                      first.comm);
+  }
+
+  Status walk(const remote::StoppedTask& task) {
+    TRY(remote::Unwinder * unwinder, target_.unwinder());
+    remote::StackWalk walk = unwinder->walk(task);
+    const OccupiedRange* inside = nullptr;
+    for (const remote::Frame& frame : walk.frames)
+      if (inside == nullptr) inside = occupied_at(frame);
+    if (inside == nullptr && walk.complete) return ok_status();
+    if (report_.in_the_way.size() >= threads_named_max) return ok_status();
+    ThreadInTheWay thread;
+    thread.tid = task.tid;
+    if (auto status = remote::read_status(task.tid); status.ok()) thread.comm = status->comm;
+    thread.function = inside != nullptr ? inside->function : "(unknown: " + walk.why + ")";
+    for (const remote::Frame& frame : walk.frames) thread.frames.push_back(frame.text());
+    report_.in_the_way.push_back(std::move(thread));
+    return ok_status();
+  }
+
+  Status compare(remote::StoppedProcess& process) {
+    found_.clear();
+    for (const ByteChange& change : transition_.bytes) {
+      TRY(Bytes live, process.memory().read(change.at, change.after.size()));
+      if (std::find(change.before.begin(), change.before.end(), live) == change.before.end())
+        return make_error(ErrorCode::conflict, change.object,
+                          "function {} at {:#x} holds {} instead of {}: somebody else changed it",
+                          change.function, change.at.address(), to_hex(live),
+                          to_hex(change.before.front()));
+      found_.push_back(std::move(live));
+    }
+    return ok_status();
+  }
+
+  static Bytes state_bytes(State state) {
+    Bytes bytes;
+    append_le(bytes, static_cast<uint32_t>(state));
+    return bytes;
+  }
+  static RemoteAddress state_at(RemoteAddress region) {
+    return region + static_cast<int64_t>(control_state_offset);
+  }
+
+  Status write_states(remote::StoppedProcess& process, const std::vector<StateChange>& changes) {
+    for (const StateChange& change : changes) {
+      TRY(Bytes before, process.memory().read(state_at(change.region), sizeof(uint32_t)));
+      states_found_.push_back({change.region, std::move(before)});
+      TRY_STATUS(process.write(state_at(change.region), state_bytes(change.state)));
+      step("state");
+    }
+    return ok_status();
+  }
+
+  Status write_all(remote::StoppedProcess& process) {
+    written_ = 0;
+    states_found_.clear();
+    TRY_STATUS(write_states(process, transition_.begin));
+    for (const DataCopy& copy : transition_.copies) {
+      TRY(Bytes data, process.memory().read(copy.from, copy.size));
+      TRY_STATUS(process.write(copy.to, data));
+    }
+    for (const ByteChange& change : transition_.bytes) {
+      ++written_;
+      TRY_STATUS(process.write(change.at, change.after));
+      step("bytes");
+    }
+    return write_states(process, transition_.end);
+  }
+
+  // What cannot be taken back stays for the next run, which finds the states that say so.
+  void take_back(remote::StoppedProcess& process) {
+    for (size_t i = written_; i-- > 0;) {
+      auto status = process.write(transition_.bytes[i].at, found_[i]);
+      if (!status.ok()) return log(LogLevel::error, "{}", status.error().text());
+    }
+    for (size_t i = states_found_.size(); i-- > 0;) {
+      auto status = process.write(state_at(states_found_[i].first), states_found_[i].second);
+      if (!status.ok()) return log(LogLevel::error, "{}", status.error().text());
+    }
+  }
+
+  Target& target_;
+  const Transition& transition_;
+  const Limits& limits_;
+  TransitionReport& report_;
+  remote::RangeSet set_;
+  uint64_t started_us_ = 0;
+  size_t written_ = 0;
+  std::vector<Bytes> found_;
+  std::vector<std::pair<RemoteAddress, Bytes>> states_found_;
+};
+
+}  // namespace
+
+Status run_transition(remote::Session& session, Target& target, const Transition& transition,
+                      const Limits& limits, TransitionReport& report) {
+  Switch change(target, transition, limits, report);
+  remote::StopOptions options;
+  options.stop_window_us_max = limits.stop_window_us_max;
+  uint64_t deadline = monotonic_us() + limits.leave_wait_us_max;
+  uint64_t wait_us = wait_us_first;
+  for (;;) {
+    ++report.attempts;
+    auto stopped = session.stop(
+        options, [&](remote::StoppedProcess& process) { return change.attempt(process); });
+    if (stopped.ok()) {
+      report.stop_us = stopped->stop_us;
+      step("resumed");
+      return ok_status();
+    }
+    bool may_pass =
+        stopped.error().code == ErrorCode::busy || stopped.error().code == ErrorCode::timed_out;
+    uint64_t now = monotonic_us();
+    if (!may_pass || now >= deadline) return stopped.take_error();
+    TRY_STATUS(session.idle(std::min(wait_us, deadline - now)));
+    wait_us = std::min(wait_us * 2, wait_us_max);
+  }
+}
+
+}  // namespace livecare::engine
