@@ -2,11 +2,13 @@
 // on disk may be deleted or replaced. Works without a dynamic linker (static executables, vdso) by
 // looking for ELF headers in the mappings.
 //
-// Snapshots: immutable once read; `Loaded` owns everything it hands out.
+// A snapshot; `Loaded` owns everything it hands out and keeps the Memory that it was read from. For
+// one thread.
 #pragma once
 
 #include <sys/types.h>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -108,9 +110,12 @@ class Loaded {
   Result<elf::Image> image(const LoadedObject& object) const;
 
  private:
-  const Memory* memory_ = nullptr;
+  const std::vector<LoadedSymbol>& symbols_of(const LoadedObject& object) const;
+
+  const Memory* memory_ = nullptr;  // outlives us
   Maps maps_;
   std::vector<LoadedObject> objects_;
+  mutable std::map<uint64_t, std::vector<LoadedSymbol>> symbols_;  // by start; read once
 };
 
 }  // namespace livecare::remote
