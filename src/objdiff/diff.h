@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@ namespace livecare::objdiff {
 struct Refusal {
   std::string function;  // or variable; may be empty when it is about a section
   std::string section;
-  std::string reason;    // one sentence with the remedy
+  std::string reason;  // one sentence with the remedy
 };
 
 // A contiguous part of one section of an object that stands for one function or variable: with
@@ -39,7 +40,7 @@ struct Function {
   // Parts that belong to it and are reached only through it: NAME.cold. Indices of symbols.
   std::vector<uint32_t> original_parts;
   std::vector<uint32_t> patched_parts;
-  std::string why;               // "code", "refers to changed data x", "inlined f changed"...
+  std::string why;  // "code", "refers to changed data x", "inlined f changed"...
 };
 
 enum class DataKind { writable, zero_initialised, read_only, thread_local_data, thread_local_zero };
@@ -51,6 +52,9 @@ struct Variable {
   Extent original;
   Extent patched;
   DataKind kind = DataKind::writable;
+  bool kept = false;             // changed_data: the author wants the running value kept
+  bool compiler_made = false;    // __func__.0, CSWTCH.3: nobody's variable, but emitted like one
+  bool visible_outside = false;  // changed_data: other objects may use the old one
 };
 
 // What a symbol of the patched object is in the original object: the same thing (original_symbol),
@@ -64,9 +68,9 @@ struct Correlation {
 struct Reference {
   enum class What {
     nothing,
-    symbol,        // a named symbol: `symbol` (patched index) + offset; correlate to find the original
-    anonymous,     // a place in a section that no named symbol covers: string literal, jump table,
-                   // .LC constant, exception table: extent in the patched object; always emitted new
+    symbol,     // a named symbol: `symbol` (patched index) + offset; correlate to find the original
+    anonymous,  // a place in a section that no named symbol covers: string literal, jump table,
+                // .LC constant, exception table: extent in the patched object; always emitted new
   };
   What what = What::nothing;
   uint32_t symbol = 0;
@@ -94,10 +98,31 @@ struct Diff {
   }
 };
 
-Result<Diff> diff(const elf::Image& original, const elf::Image& patched, const Options& options = {});
+Result<Diff> diff(const elf::Image& original, const elf::Image& patched,
+                  const Options& options = {});
+
+// Resolves the relocations of one object. Borrows the image; immutable, thread-safe.
+class Resolver {
+ public:
+  static Result<Resolver> make(const elf::Image& object);
+  Resolver(Resolver&&) noexcept;
+  Resolver& operator=(Resolver&&) noexcept;
+  ~Resolver();
+
+  Reference resolve(const elf::Relocation& relocation, uint32_t in_section) const;
+  // The function, variable, literal or unnamed object that covers a place; empty in sections that
+  // are not loaded.
+  std::optional<Extent> extent_at(uint32_t section, uint64_t offset) const;
+
+ private:
+  struct State;
+  explicit Resolver(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
 
 // Resolves a relocation's symbol + addend of `object` to what it refers to. instruction_bias is
-// what the CPU adds to the addend of a PC-relative field (4 on x86-64 plus trailing immediate).
+// what the CPU adds to the addend of a PC-relative field (4 on x86-64 plus trailing immediate) and
+// is taken off. Reads the whole object each time: for more than a few, make a Resolver.
 Reference resolve(const elf::Image& object, const elf::Relocation& relocation, uint32_t in_section);
 
 }  // namespace livecare::objdiff

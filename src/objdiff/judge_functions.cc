@@ -1,0 +1,156 @@
+#include <elf.h>
+
+#include <algorithm>
+
+#include "objdiff/context.h"
+#include "objdiff/names.h"
+
+namespace livecare::objdiff {
+namespace {
+
+bool is_ifunc(const ObjectMap& map, const Atom& atom) {
+  return std::any_of(atom.symbols.begin(), atom.symbols.end(),
+                     [&](uint32_t symbol) { return map.symbol(symbol).type == STT_GNU_IFUNC; });
+}
+
+bool has_inner_entry(const ObjectMap& map, const Atom& atom) {
+  return std::any_of(atom.interior.begin(), atom.interior.end(), [&](uint32_t symbol) {
+    return map.symbol(symbol).type == STT_FUNC || map.symbol(symbol).bind != STB_LOCAL;
+  });
+}
+
+class FunctionJudge {
+ public:
+  explicit FunctionJudge(Context& context) : c_(context) {}
+
+  void run() {
+    for (AtomId id = 0; id < c_.patched.atoms().size(); id++)
+      if (c_.patched.atom(id).kind == AtomKind::function &&
+          c_.patched_parts.parent_of(id) == no_atom)
+        judge(id);
+    for (AtomId id = 0; id < c_.original.atoms().size(); id++)
+      if (c_.original.atom(id).kind == AtomKind::function && !c_.pairing.paired_original(id) &&
+          c_.original_parts.parent_of(id) == no_atom)
+        c_.out.removed_functions.push_back(removed(id));
+  }
+
+ private:
+  void judge(AtomId id) {
+    AtomId before = c_.pairing.original_of[id];
+    if (before == no_atom) {
+      add_new(id);
+      return;
+    }
+    std::optional<std::string> why = difference(before, id);
+    if (!why) return;
+    Function function = describe(before, id);
+    function.why = *why;
+    c_.out.changed_functions.push_back(function);
+    replace(id);
+    check_changed(before, id);
+  }
+
+  std::optional<std::string> difference(AtomId before, AtomId id) {
+    if (auto why = c_.comparer.code_difference(before, id)) return why;
+    const auto& old_parts = c_.original_parts.of(before);
+    for (AtomId part : c_.patched_parts.of(id)) {
+      AtomId old_part = c_.pairing.original_of[part];
+      std::string name(c_.patched.atom(part).name);
+      if (old_part == no_atom) return "its part " + name + " is new";
+      if (std::find(old_parts.begin(), old_parts.end(), old_part) == old_parts.end())
+        return "its part " + name + " belonged to another function";
+      if (auto why = c_.comparer.code_difference(old_part, part))
+        return "its part " + name + ": " + *why;
+    }
+    for (AtomId part : old_parts)
+      if (!c_.pairing.paired_original(part))
+        return "its part " + std::string(c_.original.atom(part).name) + " is gone";
+    return std::nullopt;
+  }
+
+  Function describe(AtomId before, AtomId id) const {
+    Function function;
+    const Atom& atom = c_.patched.atom(id);
+    function.name = atom.name;
+    function.patched_symbol = atom.symbol;
+    function.patched = c_.patched.extent(id);
+    function.patched_parts = c_.patched_parts.symbols_of(id);
+    if (before == no_atom) return function;
+    function.original_symbol = c_.original.atom(before).symbol;
+    function.original = c_.original.extent(before);
+    function.original_parts = c_.original_parts.symbols_of(before);
+    return function;
+  }
+
+  Function removed(AtomId id) const {
+    Function function;
+    function.name = c_.original.atom(id).name;
+    function.original_symbol = c_.original.atom(id).symbol;
+    function.original = c_.original.extent(id);
+    function.original_parts = c_.original_parts.symbols_of(id);
+    function.why = "no longer in the object";
+    return function;
+  }
+
+  void replace(AtomId id) {
+    c_.replaced.insert(id);
+    for (AtomId part : c_.patched_parts.of(id)) c_.replaced.insert(part);
+  }
+
+  void refuse(AtomId id, std::string reason) {
+    const Atom& atom = c_.patched.atom(id);
+    c_.refuse(atom.name, c_.patched.section_of(atom).name, std::move(reason));
+  }
+
+  void add_new(AtomId id) {
+    Function function = describe(no_atom, id);
+    function.why = "new";
+    c_.out.new_functions.push_back(function);
+    replace(id);
+    const Atom& atom = c_.patched.atom(id);
+    if (is_ifunc(c_.patched, atom))
+      refuse(id,
+             "a new ifunc would need the dynamic linker to resolve it; call the chosen "
+             "implementation directly");
+    if (is_static_initialiser(atom.name))
+      refuse(id, "a new static initialiser would never run; initialise in a hook");
+    check_decodable(id);
+    auto split = c_.pairing.split_alias.find(id);
+    if (split != c_.pairing.split_alias.end())
+      refuse(id, fmt::format("shares its code with {} in the original object, so it cannot be "
+                             "redirected alone; compile both with -fno-ipa-icf",
+                             c_.original.atom(split->second).name));
+  }
+
+  void check_changed(AtomId before, AtomId id) {
+    const Atom &a = c_.original.atom(before), &b = c_.patched.atom(id);
+    if (is_ifunc(c_.original, a) || is_ifunc(c_.patched, b))
+      refuse(id,
+             "the resolver of an ifunc changed, but its choice is already made; change the "
+             "implementations instead");
+    if (is_static_initialiser(a.name) || is_static_initialiser(b.name))
+      refuse(id,
+             "a static initialiser changed, but it has already run; set the new values in a "
+             "hook");
+    if (has_inner_entry(c_.original, a))
+      refuse(id, fmt::format("has another entry inside, {}, that cannot be redirected; leave this "
+                             "function as it is",
+                             c_.original.symbol(a.interior.front()).name));
+    check_decodable(id);
+  }
+
+  void check_decodable(AtomId id) {
+    if (c_.patched.atom(id).undecodable)
+      refuse(id, "its code cannot be decoded to the end; leave this function as it is");
+  }
+
+  Context& c_;
+};
+
+}  // namespace
+
+void judge_functions(Context& context) {
+  FunctionJudge(context).run();
+}
+
+}  // namespace livecare::objdiff
