@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,10 @@ class Matcher {
     // Symbols that the shipped code reaches by name, through a GOT word or PLT stub (even those
     // that the file defines itself: they can be interposed). May have a placement as well.
     std::map<uint32_t, Import> imports;
+    // Functions and data of the object that the shipped file does not have at all: inlined
+    // everywhere, or dropped by the linker. Known with the first proof only; refusals holds them
+    // too.
+    std::set<uint32_t> absent;
   };
   Result<ObjectMap> match_object(const elf::Image& object, std::string_view source_file) const;
 

@@ -13,6 +13,7 @@ bool is_local_label(std::string_view name) {
 
 bool is_named_thing(const elf::Symbol& symbol, const elf::Section& section) {
   if (!(section.flags & SHF_ALLOC) || (section.flags & SHF_MERGE)) return false;
+  if (is_local_label(symbol.name)) return false;
   switch (symbol.type) {
     case STT_FUNC:
     case STT_GNU_IFUNC:
@@ -20,7 +21,7 @@ bool is_named_thing(const elf::Symbol& symbol, const elf::Section& section) {
     case STT_TLS:
       return true;
     case STT_NOTYPE:
-      return !symbol.name.empty() && !is_local_label(symbol.name);
+      return !symbol.name.empty();
     default:
       return false;
   }

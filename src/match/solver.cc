@@ -392,6 +392,8 @@ Matcher::ObjectMap Solver::report() const {
         map.placements.emplace(symbol, std::move(placement));
         continue;
       }
+      if (symbols_ && node.section && state.claimed.empty() && named_symbols(node).empty())
+        map.absent.insert(symbol);
       if (!state.refusal.empty()) {
         map.refusals[symbol] = state.refusal;
       } else if (node.section == 0) {
