@@ -60,8 +60,9 @@ class Unwinder {
 
   StackWalk walk(const StoppedTask& task);
 
+  struct State;  // of unwind.cc
+
  private:
-  struct State;
   explicit Unwinder(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
