@@ -104,6 +104,18 @@ Result<Bytes> decompress(const Frame& frame, std::string_view name) {
   return body;
 }
 
+std::vector<Signature> list_of(const Frame& frame) {
+  std::vector<Signature> list;
+  for (uint64_t at = 0; at < frame.signatures.size(); at += signature_bytes) {
+    Signature& signature = list.emplace_back();
+    const uint8_t* bytes = frame.signatures.data() + at;
+    std::copy_n(bytes, signature.key_id.size(), signature.key_id.begin());
+    std::copy_n(bytes + signature.key_id.size(), signature.signature.size(),
+                signature.signature.begin());
+  }
+  return list;
+}
+
 Bytes compress(ByteView body) {
   Bytes out(ZSTD_compressBound(body.size()));
   std::unique_ptr<ZSTD_CCtx, size_t (*)(ZSTD_CCtx*)> context(ZSTD_createCCtx(), ZSTD_freeCCtx);
@@ -146,15 +158,12 @@ Result<PatchFile> read(ByteView file, std::string_view name) {
   TRY(Bytes body, decompress(frame, name));
   TRY(Patchset patchset, read_body(body, name));
   TRY_STATUS(check(patchset, name));
-  PatchFile result{std::move(patchset), {}};
-  for (uint64_t at = 0; at < frame.signatures.size(); at += signature_bytes) {
-    Signature& signature = result.signatures.emplace_back();
-    const uint8_t* bytes = frame.signatures.data() + at;
-    std::copy_n(bytes, signature.key_id.size(), signature.key_id.begin());
-    std::copy_n(bytes + signature.key_id.size(), signature.signature.size(),
-                signature.signature.begin());
-  }
-  return result;
+  return PatchFile{std::move(patchset), list_of(frame)};
+}
+
+Result<std::vector<Signature>> signatures(ByteView file, std::string_view name) {
+  TRY(Frame frame, open_frame(file, name));
+  return list_of(frame);
 }
 
 Result<ByteView> signed_bytes(ByteView file, std::string_view name) {

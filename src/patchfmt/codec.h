@@ -28,6 +28,9 @@ struct PatchFile {
 // Unsigned file; add_signature() appends. Same patchset, same bytes (reproducible).
 Bytes write(const Patchset& patchset);
 Result<PatchFile> read(ByteView file, std::string_view name);
+// The signatures alone: nothing is decompressed or parsed, so a verifier can decide before it
+// looks at what an unknown maker wrote.
+Result<std::vector<Signature>> signatures(ByteView file, std::string_view name);
 // The part of a file that signatures cover (header and body, without the signature block).
 Result<ByteView> signed_bytes(ByteView file, std::string_view name);
 Result<Bytes> add_signature(ByteView file, std::string_view name, const Signature& signature);

@@ -1,0 +1,15 @@
+#include "agent/paths.h"
+
+namespace livecare::agent {
+
+Paths::Paths(const std::filesystem::path& prefix)
+    : root(prefix.empty() ? "/" : prefix),
+      configuration(root / "etc/sysconfig/kcare/kcare.conf"),
+      keys(root / "etc/sysconfig/kcare/keys"),
+      cache(root / "var/cache/kcare/userspace"),
+      local_blacklist(cache / "blacklist"),
+      packaged_blacklist(root / "var/lib/libcare/blacklist"),
+      lock(root / "run/kcare/lock"),
+      libexec(root / "usr/libexec/kcare") {}
+
+}  // namespace livecare::agent
