@@ -7,7 +7,6 @@ nginx_body_bytes=30000
 
 nginx_start() {  # [WORKERS]
   local lib user=
-  need_packages nginx-light openssl || return 1
   lib=$(binary_tree libssl3 "$nginx_libssl")/usr/lib/x86_64-linux-gnu || return 1
   mkdir -p "$work/www" "$work/tmp"
   chmod 755 "$work" "$work/www"
