@@ -11,12 +11,13 @@
 //   4. states and bytes are written, each read back.
 //
 // A thread in the way ends the attempt: everything resumes, and the next attempt comes after an
-// interval that doubles from wait_us_first to wait_us_max, until leave_wait_us_max is over. The
-// process runs meanwhile, so a thread that leaves the function now and then is caught outside.
+// interval that grows by a quarter from wait_us_first to wait_us_max, until leave_wait_us_max is
+// over. The process runs meanwhile, so a thread that leaves the function now and then is caught
+// outside.
 //
 // Return addresses point behind a call, so a call that never returns may leave one that is the
-// address after the function's last byte: ranges are searched with that byte, and frames are judged
-// by the address before.
+// address after the function's last byte: frames are judged by the address before (the search does
+// the same).
 //
 // If a write fails half-way, what was written is taken back before the process resumes. If we are
 // killed half-way, the threads resume by themselves and the headers say `switching` or `undoing`:
@@ -39,8 +40,8 @@ namespace {
 using remote::RemoteAddress;
 using remote::RemoteRange;
 
-constexpr uint64_t wait_us_first = 500;
-constexpr uint64_t wait_us_max = 100'000;
+constexpr uint64_t wait_us_first = 200;
+constexpr uint64_t wait_us_max = 50'000;
 constexpr size_t threads_named_max = 16;
 
 class Switch {
@@ -69,11 +70,10 @@ class Switch {
   static std::vector<RemoteRange> searched_ranges(const Transition& transition) {
     std::vector<RemoteRange> ranges;
     for (const OccupiedRange& occupied : transition.occupied) {
-      // From behind the first byte (entry addresses are function pointers, not return addresses) to
-      // the byte behind the last.
+      // From behind the first byte: entry addresses are function pointers, not return addresses.
       uint64_t skip = occupied.entry_bytes != 0 ? 1 : 0;
       ranges.push_back(
-          {occupied.range.start + static_cast<int64_t>(skip), occupied.range.size - skip + 1});
+          {occupied.range.start + static_cast<int64_t>(skip), occupied.range.size - skip});
     }
     return ranges;
   }
@@ -219,7 +219,7 @@ Status run_transition(remote::Session& session, Target& target, const Transition
     uint64_t now = monotonic_us();
     if (!may_pass || now >= deadline) return stopped.take_error();
     TRY_STATUS(session.idle(std::min(wait_us, deadline - now)));
-    wait_us = std::min(wait_us * 2, wait_us_max);
+    wait_us = std::min(wait_us + wait_us / 4, wait_us_max);
   }
 }
 
