@@ -12,11 +12,14 @@ target_compile_options(
             -Wno-missing-field-initializers
             -Werror -fno-strict-aliasing)
 
-# livecare_room(NAME DEPS room... LIBS library... TEST_DEPS room... TEST_LIBS library...)
+add_custom_target(thread_tests)
+
+# livecare_room(NAME [THREADS] DEPS room... LIBS library... TEST_DEPS room... TEST_LIBS library...)
 # Every *.cc of the folder that is neither a test nor a program (*_main.cc) is the room's library;
 # every *_test.cc together is the room's test program.
+# THREADS: its tests start threads, so they run under the thread sanitizer as well.
 function(livecare_room name)
-  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "THREADS" "" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(sources ${all})
   list(FILTER sources EXCLUDE REGEX "(_test|_main|_fuzz)\\.cc$")
@@ -36,6 +39,10 @@ function(livecare_room name)
     target_link_libraries(${name}_test PRIVATE livecare_${name} ${ARG_TEST_DEPS} ${ARG_TEST_LIBS}
                                                GTest::gmock GTest::gtest_main)
     add_test(NAME ${name}_test COMMAND ${name}_test)
+    if(ARG_THREADS)
+      set_tests_properties(${name}_test PROPERTIES LABELS threads)
+      add_dependencies(thread_tests ${name}_test)
+    endif()
   endif()
 endfunction()
 

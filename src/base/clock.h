@@ -12,6 +12,8 @@ inline uint64_t monotonic_ns() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
-inline uint64_t monotonic_us() { return monotonic_ns() / 1000; }
+inline uint64_t monotonic_us() {
+  return monotonic_ns() / 1000;
+}
 
 }  // namespace livecare

@@ -14,7 +14,8 @@ namespace livecare {
 inline constexpr uint64_t read_file_bytes_max = uint64_t{2} << 30;
 
 // Refuses (invalid_input) a file larger than bytes_max before reading it.
-Result<Bytes> read_file(const std::filesystem::path& path, uint64_t bytes_max = read_file_bytes_max);
+Result<Bytes> read_file(const std::filesystem::path& path,
+                        uint64_t bytes_max = read_file_bytes_max);
 Result<std::string> read_text(const std::filesystem::path& path, uint64_t bytes_max = 64 << 20);
 
 // Writes beside the target, fsyncs and renames: a reader sees the old or the new file, whole.

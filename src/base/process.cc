@@ -39,7 +39,8 @@ Result<Pipe> make_pipe() {
   }
   for (const auto& [name, value] : command.environment) ::setenv(name.c_str(), value.c_str(), 1);
   std::vector<char*> argv;
-  for (const auto& argument : command.arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  for (const auto& argument : command.arguments)
+    argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   ::execvp(argv[0], argv.data());
   int failure = errno;

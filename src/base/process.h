@@ -11,11 +11,11 @@
 namespace livecare {
 
 struct Command {
-  std::vector<std::string> arguments;           // arguments[0] is looked up in PATH
-  std::filesystem::path directory;              // empty: the caller's
+  std::vector<std::string> arguments;              // arguments[0] is looked up in PATH
+  std::filesystem::path directory;                 // empty: the caller's
   std::map<std::string, std::string> environment;  // added to the caller's
-  std::string input;                            // given as standard input
-  std::filesystem::path output_file;            // not empty: stdout and stderr go there
+  std::string input;                               // given as standard input
+  std::filesystem::path output_file;               // not empty: stdout and stderr go there
 };
 
 struct CommandResult {

@@ -7,23 +7,37 @@ namespace livecare {
 
 std::string_view to_string(ErrorCode code) {
   switch (code) {
-    case ErrorCode::invalid_input: return "invalid-input";
-    case ErrorCode::not_found: return "not-found";
-    case ErrorCode::io: return "io";
-    case ErrorCode::permission: return "permission";
-    case ErrorCode::refused: return "refused";
-    case ErrorCode::unsupported: return "unsupported";
-    case ErrorCode::busy: return "busy";
-    case ErrorCode::timed_out: return "timed-out";
-    case ErrorCode::process_died: return "process-died";
-    case ErrorCode::untrusted: return "untrusted";
-    case ErrorCode::conflict: return "conflict";
-    case ErrorCode::internal: return "internal";
+    case ErrorCode::invalid_input:
+      return "invalid-input";
+    case ErrorCode::not_found:
+      return "not-found";
+    case ErrorCode::io:
+      return "io";
+    case ErrorCode::permission:
+      return "permission";
+    case ErrorCode::refused:
+      return "refused";
+    case ErrorCode::unsupported:
+      return "unsupported";
+    case ErrorCode::busy:
+      return "busy";
+    case ErrorCode::timed_out:
+      return "timed-out";
+    case ErrorCode::process_died:
+      return "process-died";
+    case ErrorCode::untrusted:
+      return "untrusted";
+    case ErrorCode::conflict:
+      return "conflict";
+    case ErrorCode::internal:
+      return "internal";
   }
   return "internal";
 }
 
-std::string Error::text() const { return object.empty() ? message : object + ": " + message; }
+std::string Error::text() const {
+  return object.empty() ? message : object + ": " + message;
+}
 
 Error errno_error(std::string_view object, std::string_view action, int saved_errno) {
   ErrorCode code = ErrorCode::io;

@@ -16,16 +16,16 @@ namespace livecare {
 enum class ErrorCode {
   invalid_input,  // bytes or arguments from outside that cannot be right
   not_found,
-  io,             // the operating system said no; the message holds strerror
-  permission,     // ptrace denied, not root, lockdown
-  refused,        // we could, but it is not proved to be safe
-  unsupported,    // a target that this build cannot handle (32-bit, static without ...)
-  busy,           // somebody is in the way for now: a tracer, a thread in old code
+  io,           // the operating system said no; the message holds strerror
+  permission,   // ptrace denied, not root, lockdown
+  refused,      // we could, but it is not proved to be safe
+  unsupported,  // a target that this build cannot handle (32-bit, static without ...)
+  busy,         // somebody is in the way for now: a tracer, a thread in old code
   timed_out,
-  process_died,   // a normal outcome for anything that touches another process
-  untrusted,      // signature missing, wrong or by an unknown key
-  conflict,       // state in memory or on disk contradicts the request
-  internal,       // a bug of ours
+  process_died,  // a normal outcome for anything that touches another process
+  untrusted,     // signature missing, wrong or by an unknown key
+  conflict,      // state in memory or on disk contradicts the request
+  internal,      // a bug of ours
 };
 
 std::string_view to_string(ErrorCode code);
@@ -96,19 +96,21 @@ class [[nodiscard]] Result {
 };
 
 using Status = Result<Unit>;
-inline Status ok_status() { return Unit{}; }
+inline Status ok_status() {
+  return Unit{};
+}
 
 // TRY(auto x, expression) binds the value or returns the error from the enclosing function.
 #define LIVECARE_CONCAT2(a, b) a##b
 #define LIVECARE_CONCAT(a, b) LIVECARE_CONCAT2(a, b)
-#define TRY_IMPL(temporary, declaration, expression)           \
-  auto temporary = (expression);                               \
+#define TRY_IMPL(temporary, declaration, expression)  \
+  auto temporary = (expression);                      \
   if (!temporary.ok()) return temporary.take_error(); \
   declaration = std::move(temporary).value()
 #define TRY(declaration, expression) \
   TRY_IMPL(LIVECARE_CONCAT(result_, __LINE__), declaration, expression)
-#define TRY_STATUS(expression)                                        \
-  do {                                                                \
+#define TRY_STATUS(expression)                                                   \
+  do {                                                                           \
     if (auto status_ = (expression); !status_.ok()) return status_.take_error(); \
   } while (false)
 

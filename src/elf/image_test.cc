@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <random>
+#include <thread>
 
 #include "base/file_system.h"
 #include "base/process.h"
@@ -358,6 +359,22 @@ TEST_F(ImageTest, NamesAMissingFile) {
   auto image = Image::open(file("nothing.so"));
   ASSERT_FALSE(image.ok());
   EXPECT_THAT(image.error().text(), testing::HasSubstr("nothing.so"));
+}
+
+TEST_F(SharedTest, IsReadByManyThreadsAtOnce) {
+  build();
+  const Image shared = open("library.so");
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; i++) {
+    threads.emplace_back([&] {
+      auto own = Image::open(file("library.so"));
+      ASSERT_TRUE(own.ok());
+      EXPECT_EQ(own->dynamic_symbols().size(), shared.dynamic_symbols().size());
+      EXPECT_EQ(own->build_id(), shared.build_id());
+      EXPECT_NE(shared.section(".text"), nullptr);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 // Damage of every kind must end in an error or in an Image, never in a crash (the address
