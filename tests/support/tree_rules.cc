@@ -129,6 +129,7 @@ class Checker {
     if (!is_text_of_ours(file)) return;
     check_words(file);
     check_length(file);
+    check_links(file);
     if (!is_cxx(file)) return;
     check_room(file);
     check_includes(file);
@@ -141,6 +142,22 @@ class Checker {
     report(file, 0,
            std::to_string(file.lines.size()) + " lines, more than " +
                std::to_string(file_lines_max) + "; split it by nouns");
+  }
+
+  // A link between documents must lead somewhere.
+  void check_links(const File& file) {
+    if (file.path.extension() != ".md") return;
+    static const std::regex link("\\]\\(([^)#]+)(#[^)]*)?\\)");
+    for (size_t i = 0; i < file.lines.size(); i++) {
+      const std::string& line = file.lines[i];
+      for (std::sregex_iterator at(line.begin(), line.end(), link), end; at != end; ++at) {
+        const std::string target = (*at)[1];
+        if (target.find("://") != std::string::npos) continue;
+        if (!fs::exists(root_ / file.path.parent_path() / target)) {
+          report(file, i + 1, "links to " + target + ", which does not exist");
+        }
+      }
+    }
   }
 
   // The words are put together here so that this file passes its own rule.

@@ -107,6 +107,13 @@ TEST_F(TreeRules, FindsMarksAndSwitchedOffTests) {
   expect_one("switched off");
 }
 
+TEST_F(TreeRules, FindsLinksThatLeadNowhere) {
+  write("docs/a.md", "[b](b.md) [site](https://example.org/x) [top](#top)\n");
+  expect_one("docs/a.md:1: links to b.md, which does not exist");
+  write("docs/b.md", "[a](../docs/a.md#part)\n");
+  EXPECT_THAT(findings(), testing::IsEmpty());
+}
+
 TEST_F(TreeRules, FindsPathsOfOneMachine) {
   write("tools/run.sh", std::string("cd /ho") + "me/somebody/tree\n");
   expect_one("tools/run.sh:1: a path of one machine");
