@@ -52,8 +52,6 @@ namespace livecare::remote {
 
 namespace {
 
-constexpr uint64_t red_zone_bytes = 128;
-constexpr uint64_t scratch_bytes = 256;              // for times of rewound calls
 constexpr uint64_t stack_left_bytes_min = 96 << 10;  // for the frame and what a call needs
 constexpr uint64_t user_code_segment = 0x33;         // 64-bit
 constexpr uint64_t find_pause_us = 1000;
@@ -220,7 +218,7 @@ Status Borrowed::take() {
     bool restart = result >= restart_first && result <= restart_last;
     if (result == restart_block) {
       restart = true;
-      rewind_timed(memory(), tracee_.sleep, r);
+      rewind_timed(memory(), tracee_.tgid, tracee_.tid, tracee_.sleep, r);
     } else if (rewind_call(memory(), tracee_.tgid, tracee_.tid, tracee_.sleep, r)) {
       restart = true;
       context_.registers = r;
@@ -467,7 +465,7 @@ Status SessionImpl::borrow(const BorrowOptions& options,
     for (Tracee& tracee : tracees_) {
       if (tracee.tgid != pid() || tracee.state != TraceeState::running) continue;
       if (looked_at++ < sleepers_looked_at_max)
-        observe_sleep(tracee.tgid, tracee.tid, tracee.sleep);
+        observe_sleep(tracee.tgid, tracee.tid, has_time_limit, tracee.sleep);
       candidates.emplace_back(rank(tracee.sleep.place), tracee.tid);
     }
     std::stable_sort(candidates.begin(), candidates.end(),

@@ -14,6 +14,11 @@
 // - Nothing is read from /proc inside, but for one fstat and one pread that prove that no task is
 //   missing (session.cc).
 //
+// - Waking a task may give it our CPU in the middle of the window, with others still stopped. So
+// the
+//   tracer runs under SCHED_FIFO during the window where that is permitted; it sleeps only in
+//   waits, which are limited.
+//
 // The limit. Blocking waits are interrupted by a timer every 2 ms; a task in uninterruptible sleep
 // thus cannot hold the window open longer than stop_window_us_max. A parent in vfork() sleeps
 // uninterruptibly until its child executes or exits; when that child is held by us, the parent
@@ -23,6 +28,7 @@
 // What the program can see of it: nothing but the time. System calls that return EINTR are rewound
 // (rewind.cc) as soon as the stop is seen; signals that come in are delivered on resume; a group
 // stop lasts.
+#include <sched.h>
 #include <sys/ptrace.h>
 
 #include <algorithm>
@@ -39,6 +45,28 @@ namespace {
 
 constexpr size_t stack_slot_bytes_min = 32 << 10;
 constexpr int adopt_rounds_max = 100;
+
+// The calling thread goes before ordinary ones while this lives; without the right to, nothing
+// changes.
+class Urgent {
+ public:
+  Urgent() {
+    sched_param urgent{};
+    urgent.sched_priority = ::sched_get_priority_min(SCHED_FIFO);
+    active_ = ::sched_getparam(0, &before_) == 0 && (policy_ = ::sched_getscheduler(0)) >= 0 &&
+              ::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &urgent) == 0;
+  }
+  ~Urgent() {
+    if (active_) ::sched_setscheduler(0, policy_, &before_);
+  }
+  Urgent(const Urgent&) = delete;
+  Urgent& operator=(const Urgent&) = delete;
+
+ private:
+  sched_param before_{};
+  int policy_ = 0;
+  bool active_ = false;
+};
 
 struct Slot {
   size_t tracee = 0;
@@ -109,7 +137,7 @@ void Stop::look_at_sleepers() {
   for (size_t i = 0; i < tracees.size(); ++i) {
     Tracee& tracee = tracees[i];
     if (tracee.state != TraceeState::running) continue;
-    observe_sleep(tracee.tgid, tracee.tid, tracee.sleep);
+    observe_sleep(tracee.tgid, tracee.tid, has_time_limit, tracee.sleep);
     if (!tracee.sleep.place.asleep) {
       running.push_back(i);
       continue;
@@ -326,6 +354,7 @@ void Stop::resume_all() {
 
 Result<StopReport> Stop::run(const std::function<Status(StoppedProcess&)>& work) {
   TRY_STATUS(prepare());
+  std::optional<Urgent> urgent(std::in_place);
   uint64_t start = monotonic_ns();
   deadline_us_ = start / 1000 + options_.stop_window_us_max;
   session_.timer().start();
@@ -336,6 +365,7 @@ Result<StopReport> Stop::run(const std::function<Status(StoppedProcess&)>& work)
   uint64_t worked = monotonic_ns();
   resume_all();
   uint64_t end = monotonic_ns();
+  urgent.reset();
   session_.pump();
   if (!outcome.ok()) return outcome.take_error();
   StopReport report;

@@ -95,6 +95,7 @@ Result<double> stop_us(pid_t pid) {
       return ok_status();
     }));
     us = static_cast<double>(report.stop_us);
+    if (getenv("V")) fmt::print(stderr, "{} {} {}\n", report.stop_us, report.gather_us, report.work_us);
     return ok_status();
   });
   if (!outcome.ok()) return outcome.take_error();

@@ -1,0 +1,259 @@
+// Each system call that signal(7) says is never restarted, in a program that is stopped again and
+// again: it must see no EINTR, wait as long as it asked for, and get what arrives meanwhile.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <sstream>
+
+#include "base/clock.h"
+#include "remote/borrow.h"
+#include "remote/session.h"
+#include "remote/target_test.h"
+
+namespace livecare::remote {
+namespace {
+
+constexpr int wait_ms = 600;
+constexpr int late_ms = 250;  // a loaded machine
+
+// setup: declarations and set-up in main; call: an expression of type long that waits WAIT ms for
+// an event; event: what makes it happen, in another thread.
+struct Case {
+  const char* name;
+  const char* globals;
+  const char* setup;
+  const char* call;
+  const char* event;
+  long timed_out;  // value of the expression when the time is over; LONG_MIN: it has no limit
+  int timeout_errno;
+  long arrived;
+};
+
+constexpr const char* head = R"(
+  #define _GNU_SOURCE
+  #include <errno.h>
+  #include <netinet/in.h>
+  #include <poll.h>
+  #include <pthread.h>
+  #include <signal.h>
+  #include <stdio.h>
+  #include <stdlib.h>
+  #include <string.h>
+  #include <sys/epoll.h>
+  #include <sys/eventfd.h>
+  #include <sys/ipc.h>
+  #include <sys/mman.h>
+  #include <sys/msg.h>
+  #include <sys/select.h>
+  #include <sys/sem.h>
+  #include <sys/socket.h>
+  #include <sys/syscall.h>
+  #include <sys/time.h>
+  #include <sys/un.h>
+  #include <time.h>
+  #include <unistd.h>
+  #include <linux/aio_abi.h>
+  #include <linux/futex.h>
+  #include <linux/time_types.h>
+  static long wait_for = WAIT;
+  static struct timespec span(void) {
+    return (struct timespec){wait_for / 1000, wait_for % 1000 * 1000000};
+  }
+  static double now(void) {
+    struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+  }
+  static pthread_t main_thread;
+)";
+
+constexpr const char* tail = R"(
+  static void *later(void *p) { usleep(WAIT * 1000); EVENT; return p; }
+  int main(void) {
+    main_thread = pthread_self();
+    SETUP;
+    printf("ready\n"); fflush(stdout);
+    if (TIMED) {
+      double begin = now(); errno = 0; long r = CALL; int e = errno;
+      printf("%ld %d %.0f\n", r, e, now() - begin); fflush(stdout);
+    }
+    wait_for = 20000;
+    pthread_t t; pthread_create(&t, 0, later, 0);
+    double begin = now(); errno = 0; long r = CALL; int e = errno;
+    printf("%ld %d %.0f\n", r, e, now() - begin); fflush(stdout);
+    pthread_join(t, 0);
+    return 0;
+  }
+)";
+
+// What a program prints.
+struct Seen {
+  long value = 0;
+  int error = -1;
+  long ms = -1;
+};
+
+// Stops the process, and borrows its threads, until it prints a line.
+Seen disturb(Target& target, bool borrow) {
+  Seen seen;
+  uint64_t end = monotonic_us() + 15'000'000;
+  int stops = 0;
+  while (monotonic_us() < end) {
+    Status outcome = with_session(target.pid(), {}, [&](Session& session) -> Status {
+      for (int i = 0; i < 3; ++i) {
+        TRY(StopReport report, session.stop({}, [](StoppedProcess&) { return ok_status(); }));
+        stops += report.tasks > 0;
+        if (borrow) {
+          TRY_STATUS(session.borrow({}, [&](BorrowedThread& thread) -> Status {
+            TRY(uint64_t pid, thread.syscall(SYS_getpid, {}));
+            return static_cast<pid_t>(pid) == target.pid()
+                       ? ok_status()
+                       : Status(make_error(ErrorCode::internal, "", "pid"));
+          }));
+        }
+        TRY_STATUS(session.idle(10'000));
+      }
+      return ok_status();
+    });
+    std::string text = target.line(0);
+    if (!text.empty()) {
+      std::istringstream(text) >> seen.value >> seen.error >> seen.ms;
+      break;
+    }
+    EXPECT_TRUE(outcome.ok()) << outcome.error().text();
+    if (!outcome.ok()) break;
+    ::usleep(10'000);
+  }
+  EXPECT_GT(stops, 2);
+  return seen;
+}
+
+std::string source_of(const Case& one) {
+  auto define = [](std::string_view name, std::string_view value) {
+    return fmt::format("#define {} {}\n", name, value);
+  };
+  bool timed = one.timed_out != LONG_MIN;
+  return define("WAIT", std::to_string(wait_ms)) + define("EVENT", one.event) +
+         define("SETUP", one.setup) + define("CALL", one.call) +
+         define("TIMED", timed ? "1" : "0") + head + one.globals + tail;
+}
+
+void check(const Case& one, bool borrow) {
+  SCOPED_TRACE(one.name);
+  Target target = Target::start(source_of(one));
+  if (one.timed_out != LONG_MIN) {
+    Seen seen = disturb(target, borrow);
+    EXPECT_EQ(seen.value, one.timed_out);
+    EXPECT_EQ(seen.error, one.timeout_errno);
+    EXPECT_GE(seen.ms, wait_ms - 2);
+    EXPECT_LE(seen.ms, wait_ms + late_ms);
+  }
+  Seen seen = disturb(target, borrow);
+  EXPECT_EQ(seen.value, one.arrived);
+  EXPECT_EQ(seen.error, 0);
+  EXPECT_GE(seen.ms, wait_ms - 50);
+  EXPECT_LE(seen.ms, wait_ms + late_ms);
+  EXPECT_EQ(target.wait(), 0);
+}
+
+constexpr const char* event_fd =
+    "static int fd, ep; static struct epoll_event ev, got;\n"
+    "static sigset_t set; static struct timespec ts;\n";
+constexpr const char* event_fd_setup =
+    "fd = eventfd(0, 0); ep = epoll_create1(0); ev.events = EPOLLIN; epoll_ctl(ep, 1, fd, &ev); "
+    "sigemptyset(&set)";
+constexpr const char* event_fd_event =
+    "{ unsigned long one = 1; if (write(fd, &one, 8) != 8) abort(); }";
+constexpr const char* semaphore =
+    "static int id; static struct sembuf down = {0, -1, 0}, up = {0, 1, 0};\n"
+    "static struct timespec ts;\n";
+constexpr const char* semaphore_setup = "id = semget(IPC_PRIVATE, 1, 0600)";
+constexpr const char* semaphore_event = "semop(id, &up, 1); usleep(50000); semctl(id, 0, IPC_RMID)";
+constexpr const char* signal_wait =
+    "static sigset_t set; static struct timespec ts; static siginfo_t info;\n";
+constexpr const char* signal_wait_setup =
+    "sigemptyset(&set); sigaddset(&set, SIGUSR2); sigprocmask(SIG_BLOCK, &set, 0)";
+constexpr const char* queue =
+    "static int id; static struct { long type; char text[8]; } m = {1, \"x\"};\n";
+constexpr const char* futex_word = "static int word; static struct timespec ts;\n";
+
+const Case epoll_cases[] = {
+    {"epoll_wait", event_fd, event_fd_setup, "epoll_wait(ep, &got, 1, wait_for)", event_fd_event, 0,
+     0, 1},
+    {"epoll_pwait", event_fd, event_fd_setup, "epoll_pwait(ep, &got, 1, wait_for, &set)",
+     event_fd_event, 0, 0, 1},
+    {"epoll_pwait2", event_fd, event_fd_setup,
+     "(ts = span(), syscall(441, ep, &got, 1, &ts, &set, 8))", event_fd_event, 0, 0, 1},
+};
+
+const Case ipc_cases[] = {
+    {"semop", semaphore, semaphore_setup, "semop(id, &down, 1)", semaphore_event, LONG_MIN, 0, 0},
+    {"semtimedop", semaphore, semaphore_setup, "(ts = span(), semtimedop(id, &down, 1, &ts))",
+     semaphore_event, -1, EAGAIN, 0},
+    {"msgrcv", queue, "id = msgget(IPC_PRIVATE, 0600)", "msgrcv(id, &m, 8, 0, 0)",
+     "msgsnd(id, &m, 8, 0); usleep(50000); msgctl(id, IPC_RMID, 0)", LONG_MIN, 0, 8},
+    {"msgsnd", queue, "id = msgget(IPC_PRIVATE, 0600); while (msgsnd(id, &m, 8, IPC_NOWAIT) == 0)",
+     "msgsnd(id, &m, 8, 0)",
+     "{ char b[64]; msgrcv(id, b, 8, 0, 0); usleep(50000); msgctl(id, IPC_RMID, 0); }", LONG_MIN, 0,
+     0},
+};
+
+const Case signal_cases[] = {
+    {"sigtimedwait", signal_wait, signal_wait_setup,
+     "(ts = span(), sigtimedwait(&set, &info, &ts))", "pthread_kill(main_thread, SIGUSR2)", -1,
+     EAGAIN, SIGUSR2},
+    {"sigwaitinfo", signal_wait, signal_wait_setup, "sigwaitinfo(&set, &info)",
+     "pthread_kill(main_thread, SIGUSR2)", LONG_MIN, 0, SIGUSR2},
+};
+
+const Case aio_cases[] = {
+    {"io_getevents",
+     "static aio_context_t ctx; static struct io_event got[1]; static int fd;\n"
+     "static struct timespec ts; static struct iocb cb, *cbs[1] = {&cb};\n",
+     "syscall(SYS_io_setup, 4, &ctx); fd = eventfd(0, 0); cb.aio_fildes = fd; "
+     "cb.aio_lio_opcode = 5; cb.aio_buf = POLLIN; syscall(SYS_io_submit, ctx, 1, cbs)",
+     "(ts = span(), syscall(SYS_io_getevents, ctx, 1, 1, got, &ts))", event_fd_event, 0, 0, 1},
+};
+
+// The kernel restarts these by itself; we must not spoil it.
+const Case restarted_cases[] = {
+    {"poll", "static struct pollfd p; static int fd;\n",
+     "fd = p.fd = eventfd(0, 0); p.events = POLLIN", "poll(&p, 1, wait_for)", event_fd_event, 0, 0,
+     1},
+    {"ppoll", "static struct pollfd p; static int fd; static struct timespec ts;\n",
+     "fd = p.fd = eventfd(0, 0); p.events = POLLIN", "(ts = span(), ppoll(&p, 1, &ts, 0))",
+     event_fd_event, 0, 0, 1},
+    {"futex", futex_word, "", "(ts = span(), syscall(SYS_futex, &word, FUTEX_WAIT, 0, &ts, 0, 0))",
+     "syscall(SYS_futex, &word, FUTEX_WAKE, 1, 0, 0, 0)", -1, ETIMEDOUT, 0},
+    {"pause", "static void handler(int s) { (void)s; }\n", "signal(SIGUSR1, handler)",
+     "(pause() == -1 && errno == EINTR ? errno = 0, 1L : 2L)", "pthread_kill(main_thread, SIGUSR1)",
+     LONG_MIN, 0, 1},
+};
+
+TEST(Rewind, Epoll) {
+  for (const Case& one : epoll_cases) check(one, false);
+}
+TEST(Rewind, SystemVIpc) {
+  for (const Case& one : ipc_cases) check(one, false);
+}
+TEST(Rewind, SignalWaits) {
+  for (const Case& one : signal_cases) check(one, false);
+}
+TEST(Rewind, AsynchronousIo) {
+  for (const Case& one : aio_cases) check(one, false);
+}
+TEST(Rewind, CallsThatTheKernelRestarts) {
+  for (const Case& one : restarted_cases) check(one, false);
+}
+
+// The borrowed thread is the one that waits, or the other one; both must not notice.
+TEST(Rewind, BorrowedThreads) {
+  for (const Case& one : epoll_cases) check(one, true);
+  for (const Case& one : signal_cases) check(one, true);
+  for (const Case& one : restarted_cases) check(one, true);
+  check(ipc_cases[1], true);
+}
+
+}  // namespace
+}  // namespace livecare::remote
