@@ -197,8 +197,9 @@ class Checker {
       std::string name = included(file.lines[i], quoted);
       if (name.empty()) continue;
       if (quoted) used_headers_.insert(name);
-      if (quoted && name.starts_with(".."))
-        report(file, i + 1, name + ": includes start at the root");
+      if (quoted && name.starts_with("..")) {
+        report(file, i + 1, "includes start at the root, not at " + name);
+      }
       if (room.empty() || is_test(file)) continue;
       std::string other = name.substr(0, name.find('/'));
       if (quoted && arrows().count(other) != 0 && allowed.count(other) == 0) {

@@ -85,7 +85,7 @@ TEST_F(TreeRules, WantsTheOwnHeaderFirst) {
 
 TEST_F(TreeRules, FindsIncludesThatDoNotStartAtTheRoot) {
   write("src/base/more.cc", "#include \"../base/result.h\"\n");
-  expect_one("start at the root");
+  expect_one("includes start at the root");
 }
 
 TEST_F(TreeRules, FindsHeadersThatNobodyIncludes) {
