@@ -73,7 +73,8 @@ std::string Target::line(int timeout_ms) {
     }
     uint64_t now = monotonic_us();
     pollfd waiting{from_, POLLIN, 0};
-    if (now >= end || ::poll(&waiting, 1, static_cast<int>((end - now) / 1000) + 1) <= 0) return "";
+    int left_ms = now < end ? static_cast<int>((end - now) / 1000) + 1 : 0;
+    if (::poll(&waiting, 1, left_ms) <= 0) return "";
     char bytes[4096];
     ssize_t got = ::read(from_, bytes, sizeof(bytes));
     if (got <= 0) return "";
