@@ -101,7 +101,7 @@ class Server {
     else
       run_named();
     Json end{{"end", true}, {"processes", lines_}};
-    if (unreadable_ > 0) end["unreadable"] = unreadable_;
+    if (!unreadable_.empty()) end["unreadable"] = unreadable_;
     if (interrupted_) end["interrupted"] = true;
     output_.line(to_line(end));
   }
@@ -194,11 +194,12 @@ class Server {
   }
 
   // A process that is gone or of the other word size maps nothing that a patch could be for. One
-  // that root cannot look into is a failure, or a vulnerable process would go unreported.
+  // that we may not look into (of another user, or confined) is no failure of the run, but named in
+  // the end line: it may hold old code.
   void cannot_examine(const Process& process, const Error& error) {
     if (error.code == ErrorCode::process_died || error.code == ErrorCode::unsupported) return;
-    if (error.code == ErrorCode::permission && ::geteuid() != 0)
-      ++unreadable_;
+    if (error.code == ErrorCode::permission)
+      unreadable_.push_back({{"pid", process.pid}, {"comm", process.comm}});
     else
       emit(failure(process, error));
   }
@@ -283,7 +284,7 @@ class Server {
   std::vector<Patchset> patchsets_;
   std::vector<std::string> build_ids_;
   uint64_t lines_ = 0;
-  uint64_t unreadable_ = 0;
+  Json unreadable_ = Json::array();
   bool interrupted_ = false;
 };
 

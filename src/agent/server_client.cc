@@ -10,6 +10,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr size_t unreadable_named_max = 5;
 constexpr std::string_view server_name = "libcare-server";
 
 std::string first_line(const std::string& text) {
@@ -25,7 +26,7 @@ Status read_line(std::string_view line, Answer& answer, bool& ended) {
     answer.lines.push_back(std::move(json));
     return ok_status();
   }
-  answer.unreadable = number_at(json, "unreadable");
+  answer.unreadable = list_at(json, "unreadable");
   answer.interrupted = member(json, "interrupted") != nullptr;
   ended = true;
   return ok_status();
@@ -68,9 +69,14 @@ Result<Answer> ask_server(const fs::path& server, const Request& request) {
 }
 
 std::string unreadable_warning(const Answer& answer) {
-  if (answer.unreadable == 0) return "";
-  return fmt::format("{} processes of other users could not be looked into; run as root",
-                     answer.unreadable);
+  if (answer.unreadable.empty()) return "";
+  std::string names;
+  for (size_t i = 0; i < answer.unreadable.size() && i < unreadable_named_max; ++i)
+    names += fmt::format("{}{} {}", i == 0 ? "" : ", ", number_at(answer.unreadable[i], "pid"),
+                         text_at(answer.unreadable[i], "comm"));
+  return fmt::format("{} processes may not be looked into ({}{}); {}", answer.unreadable.size(),
+                     names, answer.unreadable.size() > unreadable_named_max ? ", ..." : "",
+                     ::geteuid() == 0 ? "they belong to another confinement" : "run as root");
 }
 
 }  // namespace livecare::agent

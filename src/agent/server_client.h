@@ -10,8 +10,8 @@
 namespace livecare::agent {
 
 struct Answer {
-  std::vector<Json> lines;  // one per process
-  uint64_t unreadable = 0;  // processes of other users that could not be looked into
+  std::vector<Json> lines;          // one per process
+  Json unreadable = Json::array();  // pid and comm of processes that may not be looked into
   bool interrupted = false;
 };
 
@@ -24,7 +24,7 @@ Result<std::filesystem::path> find_server(const Paths& paths,
 // did not live to the end of the request (internal).
 Result<Answer> ask_server(const std::filesystem::path& server, const Request& request);
 
-// "permission: ..." of the processes that could not be looked into; empty when there are none.
+// A sentence about the processes that may not be looked into; empty when there are none.
 std::string unreadable_warning(const Answer& answer);
 
 }  // namespace livecare::agent
