@@ -13,6 +13,7 @@ enum class Tag : uint32_t {
   hook = 5,
   info = 6,
   cve = 7,
+  code = 8,
 };
 
 // Lengths of the fixed records of version 1; a later version may only append to them.
@@ -125,6 +126,12 @@ void write_body(Bytes& out, const Control& control) {
   write_identity(out, control);
   write_layout(out, control);
   for (const ControlFunction& function : control.functions) write_function(out, function);
+  for (const patchfmt::ImageSymbol& symbol : control.code) {
+    RecordWriter record(out, Tag::code);
+    record.text(symbol.name);
+    record.number(symbol.offset);
+    record.number(symbol.size);
+  }
   for (const patchfmt::KeptData& kept : control.kept_data) {
     RecordWriter record(out, Tag::kept_data);
     record.text(kept.name);
@@ -183,6 +190,14 @@ void read_record(Tag tag, RecordReader& record, Control& control) {
       return read_layout(record, control);
     case Tag::function:
       return read_function(record, control);
+    case Tag::code: {
+      patchfmt::ImageSymbol symbol;
+      symbol.name = record.text();
+      symbol.offset = record.number();
+      symbol.size = record.number();
+      control.code.push_back(std::move(symbol));
+      return;
+    }
     case Tag::kept_data: {
       patchfmt::KeptData kept;
       kept.name = record.text();

@@ -74,6 +74,7 @@ struct Control {
   std::string info;         // the text of kpatch.info
   std::string tls_carrier;  // soname of the carrier of new thread-local data, or empty
   std::vector<ControlFunction> functions;
+  std::vector<patchfmt::ImageSymbol> code;    // every function of the image; offsets from image
   std::vector<patchfmt::KeptData> kept_data;  // offsets from image
   std::vector<patchfmt::Hook> hooks;          // offsets from image
 };

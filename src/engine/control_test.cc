@@ -28,6 +28,7 @@ Control sample() {
   control.info = "kpatch-name: x\n";
   control.tls_carrier = "livecare-tls-1";
   control.functions = {{"f", 0x400100, {1, 2, 3, 4, 5}, 0x11010, 0x20, {{0x400100, 0x40}}}};
+  control.code = {{"f", 0x10, 0x20}};
   control.kept_data = {{"counter", 0x2000, 8}};
   control.hooks = {{patchfmt::HookWhen::before_undo, "hook", 0x40}};
   return control;

@@ -31,7 +31,13 @@ class Linker {
       if (placed_.contains(section.index)) relocate_section(section);
     close_parts();
     for (const std::string& name : replaced) add_function(name);
-    for (const elf::Symbol& symbol : object_.symbols()) add_hook_or_kept(symbol);
+    for (const elf::Symbol& symbol : object_.symbols()) {
+      add_hook_or_kept(symbol);
+      if (symbol.type == STT_FUNC && placed_.contains(symbol.section))
+        out_.image_symbols.push_back({std::string(symbol.name),
+                                      placed_[symbol.section].image_offset() + symbol.value,
+                                      symbol.size});
+    }
     return std::move(out_);
   }
 

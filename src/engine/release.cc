@@ -7,9 +7,10 @@
 // word of its writable memory and registers is looked at (remote/stack_scan.h); if none points into
 // the image there is no copy, and there never will be one.
 //
-// The search is conservative: a stale word on a stack keeps the image. As stale words go away while
-// threads run, it is tried a few times. What stays is used again when the same patch comes back, so
-// that patching and undoing for ever needs no more memory than one image.
+// The search is conservative; what a walk of the stacks proves to be left over does not count
+// (stale.cc). Other left-over words go away while threads run, so it is tried a few times. What
+// stays is used again when the same patch comes back, so that patching and undoing for ever needs
+// no more memory than one image.
 //
 // Two kinds of words do not count. Those inside of the region itself. And pointers into .eh_frame
 // and the own page: only libgcc has them, for as long as the image is registered with it, and it is
@@ -28,7 +29,9 @@
 #include "engine/calls.h"
 #include "engine/layout.h"
 #include "engine/stage.h"
+#include "engine/stale.h"
 #include "engine/steps.h"
+#include "engine/unsearched.h"
 #include "remote/stack_scan.h"
 
 namespace livecare::engine {
@@ -61,7 +64,15 @@ std::vector<RemoteRange> searched_ranges(const Control& image) {
   return ranges;
 }
 
-Result<std::vector<Control>> unreferenced(remote::Session& session,
+void drop_stale(std::vector<remote::PointerHit>& hits, const std::vector<Control>& images,
+                StaleWords& stale) {
+  std::erase_if(hits, [&](const remote::PointerHit& hit) {
+    return std::any_of(images.begin(), images.end(),
+                       [&](const Control& image) { return stale.is_stale(hit, image); });
+  });
+}
+
+Result<std::vector<Control>> unreferenced(remote::Session& session, Target& target,
                                           const std::vector<Control>& images,
                                           const Limits& limits) {
   std::vector<RemoteRange> all;
@@ -74,16 +85,24 @@ Result<std::vector<Control>> unreferenced(remote::Session& session,
   }
   remote::RangeSet set(all);
   std::vector<remote::PointerHit> hits;
+  bool too_many = false;
+  TRY(remote::Unwinder * unwinder, target.unwinder());
   remote::StopOptions options;
   options.stop_window_us_max = limits.stop_window_us_max;
+  TRY(remote::Maps maps, remote::Maps::read(session.pid()));
   TRY(remote::StopReport report,
       session.stop(options, [&](remote::StoppedProcess& process) -> Status {
+        for (const RemoteRange& range : unsearched_ranges(process, maps))
+          scan.ignore.push_back(range);
         TRY(hits, remote::scan_pointers(process.memory(), process.tasks(), set, scan));
+        too_many = hits.size() >= scan.hits_max;
+        StaleWords stale(*unwinder, process);
+        drop_stale(hits, images, stale);
         return ok_status();
       }));
-  (void)report;
+  log(LogLevel::debug, "searched for pointers: {} us in the stop", report.stop_us);
   std::vector<Control> free;
-  if (hits.size() >= scan.hits_max) return free;
+  if (too_many) return free;
   for (const Control& image : images) {
     auto hit = std::find_if(hits.begin(), hits.end(), [&](const remote::PointerHit& candidate) {
       return image.region.holds(candidate.target.address());
@@ -122,7 +141,7 @@ Result<size_t> release_images(remote::Session& session, Target& target,
   std::vector<Control> left = images;
   size_t freed = 0;
   for (size_t round = 0; !left.empty(); ++round) {
-    TRY(std::vector<Control> free, unreferenced(session, left, limits));
+    TRY(std::vector<Control> free, unreferenced(session, target, left, limits));
     for (const Control& image : free) {
       TRY_STATUS(free_one(session, target, image, limits));
       ++freed;

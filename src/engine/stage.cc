@@ -32,6 +32,8 @@ Control make_control(const StageRequest& request) {
     control.cves.insert(control.cves.end(), fix.cves.begin(), fix.cves.end());
   control.info = patchfmt::kpatch_info(*request.patchset);
   control.functions = request.planned->functions;
+  for (const patchfmt::ImageSymbol& symbol : patch.image_symbols)
+    if (symbol.offset - patch.text.offset < patch.text.size) control.code.push_back(symbol);
   control.kept_data = patch.kept_data;
   control.hooks = patch.hooks;
   control.eh_frame_size = patch.eh_frame_size;

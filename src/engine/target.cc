@@ -17,9 +17,9 @@ std::optional<remote::UnwindInfo> unwind_info(const remote::Memory& memory,
   auto bytes = memory.read(info.eh_frame_at, control.eh_frame_size);
   if (!bytes.ok()) return std::nullopt;
   info.eh_frame = std::move(*bytes);
-  for (const ControlFunction& function : control.functions)
+  for (const patchfmt::ImageSymbol& symbol : control.code)
     info.symbols.push_back(
-        {function.name, remote::RemoteAddress(function.new_address), function.new_size});
+        {symbol.name, remote::RemoteAddress(control.image + symbol.offset), symbol.size});
   return info;
 }
 

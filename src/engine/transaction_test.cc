@@ -3,6 +3,7 @@
 
 #include <thread>
 
+#include "base/log.h"
 #include "engine/fixture_test.h"
 
 namespace livecare::engine {
@@ -37,6 +38,7 @@ extern int sleeper(int);
 static volatile unsigned long calls, wrong;
 static void* loop(void* unused) {
   for (;;) {
+    for (volatile int i = 0; i < 300; ++i) {}
     int value = answer(5);
     if (value != 16 && value != 115 && value != 215) __atomic_add_fetch(&wrong, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
@@ -71,6 +73,10 @@ extern int helper(int) __attribute__((visibility("hidden")));
 int answer(int x) { return helper(x) + 100; }
 int other(const char* text) { return (int)strlen(text) * 1000 + (strchr(text, 'x') != 0); }
 )";
+
+void debug_log() {
+  if (getenv("SHOW")) set_log_level(LogLevel::debug);
+}
 
 class Transaction : public ::testing::Test {
  protected:
@@ -112,14 +118,21 @@ TEST_F(Transaction, PatchesAndUnpatchesARunningProcess) {
 
 TEST_F(Transaction, BusyThreadsSeeOldOrNewOnly) {
   Subject subject({program_});
+  debug_log();
   subject.ask("t 8");
   auto one = level(1, patch_source, {"answer", "other"});
   for (int i = 0; i < 20; ++i) {
     auto report = patch(subject.pid(), one);
     ASSERT_EQ(report.outcome, Outcome::patched) << report.reason << " after " << report.attempts;
+    if (getenv("SHOW"))
+      printf("patch %u attempts stop %lu total %lu\n", report.attempts, report.stop_us,
+             report.total_us);
     ASSERT_EQ(subject.ask("a 5"), "115");
     report = unpatch(subject.pid(), {});
     ASSERT_EQ(report.outcome, Outcome::unpatched) << report.reason;
+    if (getenv("SHOW"))
+      printf("undo %u attempts stop %lu total %lu %s\n", report.attempts, report.stop_us,
+             report.total_us, report.objects.empty() ? "" : report.objects[0].state.c_str());
     ASSERT_EQ(subject.ask("a 5"), "16");
   }
   EXPECT_EQ(subject.ask("w"), "0");
