@@ -43,10 +43,10 @@ class Killed : public ::testing::Test {
   Killed() {
     first_ = shop_.library("libone.so",
                            "__attribute__((noinline)) int one(int x)"
-                           " { asm volatile(\"\"); return x + 1; }");
+                           " { asm volatile(\"nop;nop;nop\"); return x + 1; }");
     second_ = shop_.library("libtwo.so",
                             "__attribute__((noinline)) int two(int x)"
-                            " { asm volatile(\"\"); return x + 2; }");
+                            " { asm volatile(\"nop;nop;nop\"); return x + 2; }");
     program_ = shop_.program("prog", R"(
 #include <pthread.h>
 #include <stdio.h>
