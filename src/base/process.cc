@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <fstream>
 
 #include "base/fd.h"
 
@@ -32,6 +33,10 @@ Result<Pipe> make_pipe() {
   ::dup2(out, 1);
   ::dup2(err, 2);
   ::signal(SIGPIPE, SIG_DFL);
+  if (int failure = command.in_child ? command.in_child() : 0; failure != 0) {
+    (void)!::write(report, &failure, sizeof(failure));
+    ::_exit(127);
+  }
   if (!command.directory.empty() && ::chdir(command.directory.c_str()) != 0) {
     int failure = errno;
     (void)!::write(report, &failure, sizeof(failure));
@@ -78,6 +83,35 @@ std::string last_lines(const std::string& text) {
   return position == std::string::npos ? trimmed : trimmed.substr(position + 1);
 }
 
+// Children before their children, so that what a killed shell would start next is never started.
+void kill_tree(pid_t pid) {
+  ::kill(pid, SIGSTOP);
+  std::string list = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children";
+  std::ifstream children(list);
+  for (pid_t child = 0; children >> child;) kill_tree(child);
+  ::kill(pid, SIGKILL);
+}
+
+// Waits until the output ends or a second has gone by; without output to read, until then.
+int poll_timeout_ms(const Command& command) {
+  return command.keep_going ? 1000 : -1;
+}
+
+// Waits for the child's end, asking keep_going meanwhile.
+int wait_for(pid_t child, const Command& command, bool& was_ended) {
+  int status = 0;
+  for (;;) {
+    bool asks = command.keep_going && !was_ended;
+    pid_t done = ::waitpid(child, &status, asks ? WNOHANG : 0);
+    if (done == child || (done < 0 && errno != EINTR)) return status;
+    if (!asks || done < 0) continue;
+    ::poll(nullptr, 0, 1000);
+    if (command.keep_going()) continue;
+    was_ended = true;
+    kill_tree(child);
+  }
+}
+
 }  // namespace
 
 Result<CommandResult> run(const Command& command) {
@@ -113,14 +147,18 @@ Result<CommandResult> run(const Command& command) {
     pollfd fds[3] = {{out.read_end.get(), POLLIN, 0},
                      {err.read_end.get(), POLLIN, 0},
                      {in.write_end.get(), POLLOUT, 0}};
-    if (::poll(fds, 3, -1) < 0 && errno != EINTR) break;
+    int ready = ::poll(fds, 3, result.was_ended ? -1 : poll_timeout_ms(command));
+    if (ready < 0 && errno != EINTR) break;
+    if (ready == 0 && command.keep_going && !result.was_ended && !command.keep_going()) {
+      result.was_ended = true;
+      kill_tree(child);
+    }
+    if (ready <= 0) continue;
     if (fds[0].revents != 0) drain(out.read_end, result.output);
     if (fds[1].revents != 0) drain(err.read_end, result.errors);
     if (fds[2].revents != 0 && in.write_end.valid()) feed(in.write_end, command.input, fed);
   }
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  int status = wait_for(child, command, result.was_ended);
   int failure = 0;
   if (::read(report.read_end.get(), &failure, sizeof(failure)) == sizeof(failure))
     return errno_error(name, "cannot start", failure);
