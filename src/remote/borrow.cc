@@ -319,6 +319,7 @@ Status Borrowed::run_to_syscall_stop(uint64_t deadline_us) {
 }
 
 Result<uint64_t> Borrowed::syscall(long number, std::initializer_list<uint64_t> arguments) {
+  TRY_STATUS(set_return(gadgets_.sigreturn));  // the pad may be what this call unmaps
   TRY_STATUS(begin(gadgets_.syscall_ret, static_cast<uint64_t>(number), arguments, ~uint64_t{0}));
   uint64_t deadline = monotonic_us() + syscall_us_max;
   TRY_STATUS(run_to_syscall_stop(deadline));  // entry

@@ -1,0 +1,179 @@
+// The tool is killed before each of its system calls that touch the target; the target must go on,
+// with every register as it was.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <functional>
+
+#include "remote/borrow.h"
+#include "remote/maps.h"
+#include "remote/session.h"
+#include "remote/status.h"
+#include "remote/target_test.h"
+
+namespace livecare::remote {
+namespace {
+
+bool touches_target(uint64_t number) {
+  return number == SYS_ptrace || number == SYS_waitid || number == SYS_pwrite64 ||
+         number == SYS_process_vm_readv;
+}
+
+// Runs work in a child and kills that at the entry of its n-th system call that touches the target.
+// False: it came to its end before.
+bool killed_at(int n, const std::function<bool()>& work) {
+  pid_t tool = ::fork();
+  if (tool == 0) {
+    ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+    ::raise(SIGSTOP);
+    ::_exit(work() ? 0 : 1);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(tool, &status, 0), tool);
+  ::ptrace(PTRACE_SETOPTIONS, tool, nullptr,
+           PTRACE_O_TRACECLONE | PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+  ::ptrace(PTRACE_SYSCALL, tool, nullptr, nullptr);
+  for (;;) {
+    pid_t task = ::waitpid(-1, &status, __WALL);
+    if (task < 0) return false;
+    if (WIFEXITED(status) || WIFSIGNALED(status)) {
+      if (task != tool) continue;
+      EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+      return false;
+    }
+    int signal = WSTOPSIG(status);
+    int deliver = 0;
+    if (signal == (SIGTRAP | 0x80)) {
+      __ptrace_syscall_info info{};
+      ::ptrace(static_cast<__ptrace_request>(PTRACE_GET_SYSCALL_INFO), task, sizeof(info), &info);
+      if (info.op == PTRACE_SYSCALL_INFO_ENTRY && touches_target(info.entry.nr) && --n == 0) {
+        ::kill(tool, SIGKILL);
+        while (::waitpid(-1, &status, __WALL) != tool || !WIFSIGNALED(status)) {
+        }  // its threads must be reaped before it
+        return true;
+      }
+    } else if (signal != SIGTRAP && signal != SIGSTOP) {
+      deliver = signal;
+    }
+    ::ptrace(PTRACE_SYSCALL, task, nullptr, deliver);
+  }
+}
+
+// Keeps known values in registers of every kind and counts; dies when one has changed.
+constexpr const char* registers_program = R"(
+  #include <stdint.h>
+  #include <stdio.h>
+  #include <stdlib.h>
+  volatile unsigned long counter;
+  int main(void) {
+    printf("ready\n%p\n", (void *)&counter); fflush(stdout);
+    for (;;) {
+      uint64_t bad = 0, rounds = 100000;
+      asm volatile(
+        "mov $0x1111, %%rbx\n mov $0x2222, %%rcx\n mov $0x3333, %%rdx\n mov $0x4444, %%rsi\n"
+        "mov $0x5555, %%rdi\n mov $0x6666, %%r8\n mov $0x7777, %%r9\n mov $0x8888, %%r10\n"
+        "mov $0x9999, %%r11\n mov $0xaaaa, %%r12\n mov $0xbbbb, %%r13\n mov $0xcccc, %%r14\n"
+        "movq $0x7e57, -16(%%rsp)\n"  /* in the red zone */
+        "movq %%rbx, %%xmm3\n movq %%r14, %%xmm15\n fld1\n"
+        "1: dec %1\n jnz 1b\n"
+        "xor $0x1111, %%rbx\n or %%rbx, %0\n xor $0x2222, %%rcx\n or %%rcx, %0\n"
+        "xor $0x3333, %%rdx\n or %%rdx, %0\n xor $0x4444, %%rsi\n or %%rsi, %0\n"
+        "xor $0x5555, %%rdi\n or %%rdi, %0\n xor $0x6666, %%r8\n or %%r8, %0\n"
+        "xor $0x7777, %%r9\n or %%r9, %0\n xor $0x8888, %%r10\n or %%r10, %0\n"
+        "xor $0x9999, %%r11\n or %%r11, %0\n xor $0xaaaa, %%r12\n or %%r12, %0\n"
+        "xor $0xbbbb, %%r13\n or %%r13, %0\n xor $0xcccc, %%r14\n or %%r14, %0\n"
+        "mov -16(%%rsp), %%rbx\n xor $0x7e57, %%rbx\n or %%rbx, %0\n"
+        "movq %%xmm3, %%rbx\n xor $0x1111, %%rbx\n or %%rbx, %0\n"
+        "movq %%xmm15, %%rbx\n xor $0xcccc, %%rbx\n or %%rbx, %0\n"
+        "fistpll -24(%%rsp)\n mov -24(%%rsp), %%rbx\n xor $1, %%rbx\n or %%rbx, %0\n"
+        : "+r"(bad), "+r"(rounds) :
+        : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+          "xmm3", "xmm15", "memory", "cc");
+      if (bad) abort();
+      counter++;
+    }
+  })";
+
+// Sleeps in a call that only the restart block can restart.
+constexpr const char* sleeping_program = R"(
+  #include <poll.h>
+  #include <stdio.h>
+  volatile unsigned long counter;
+  int main(void) {
+    printf("ready\n%p\n", (void *)&counter); fflush(stdout);
+    for (;;) { poll(0, 0, 5); counter++; }
+  })";
+
+// A borrow with system calls, and a stop.
+Status call_in(BorrowedThread& thread) {
+  TRY(uint64_t page, thread.syscall(SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC,
+                                               MAP_PRIVATE | MAP_ANONYMOUS, ~uint64_t{0}, 0}));
+  TRY_STATUS(thread.write(RemoteAddress(page), ByteView(return_pad.data(), return_pad.size())));
+  const uint8_t return_42[] = {0xb8, 42, 0, 0, 0, 0xc3};
+  TRY_STATUS(thread.write(RemoteAddress(page + 64), ByteView(return_42, sizeof(return_42))));
+  TRY(uint64_t value, thread.call(RemoteAddress(page + 64), RemoteAddress(page), {}));
+  TRY(uint64_t gone, thread.syscall(SYS_munmap, {page, 4096}));
+  if (value == 42 && gone == 0) return ok_status();
+  return make_error(ErrorCode::internal, "call", "returned {}", value);
+}
+
+bool work_on(pid_t pid) {
+  Status outcome = with_session(pid, {}, [&](Session& session) -> Status {
+    Status called = session.borrow({}, call_in);
+    if (!called.ok()) return called;
+    TRY(StopReport report, session.stop({}, [](StoppedProcess&) { return ok_status(); }));
+    return report.tasks == 1 ? ok_status() : Status(make_error(ErrorCode::internal, "", "tasks"));
+  });
+  if (!outcome.ok()) fmt::print(stderr, "{}\n", outcome.error().text());
+  return outcome.ok();
+}
+
+std::string blocked_signals(pid_t pid) {
+  std::ifstream status(fmt::format("/proc/{}/status", pid));
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("SigBlk:")) return line.substr(8);
+  return "?";
+}
+
+void survive(const char* program) {
+  Target target = Target::start(program);
+  RemotePtr<uint64_t> counter(std::stoull(target.line(), nullptr, 16));
+  auto memory = Memory::open(target.pid());
+  ASSERT_TRUE(memory.ok());
+  int n = 1;
+  for (;; ++n) {
+    ASSERT_LT(n, 2000);
+    bool killed = killed_at(n, [&] { return work_on(target.pid()); });
+    auto before = memory->read_value(counter);
+    ASSERT_TRUE(before.ok()) << "step " << n;
+    bool moved = false;
+    for (int i = 0; i < 5000 && !moved; ++i) {
+      ::usleep(1000);
+      auto now = memory->read_value(counter);
+      moved = now.ok() && *now > *before + 1;
+    }
+    ASSERT_TRUE(moved) << "stands still after step " << n << ", state " << state_of(target.pid());
+    EXPECT_EQ(blocked_signals(target.pid()), "0000000000000000") << "step " << n;
+    EXPECT_EQ(read_status(target.pid())->tracer, 0);
+    if (!killed) break;
+  }
+  EXPECT_GT(n, 40);
+}
+
+TEST(Killed, ABusyThreadGoesOnWithItsRegisters) {
+  survive(registers_program);
+}
+
+TEST(Killed, ASleepingThreadGoesOn) {
+  survive(sleeping_program);
+}
+
+}  // namespace
+}  // namespace livecare::remote
