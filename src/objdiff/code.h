@@ -41,6 +41,7 @@ struct CodeInstruction {
   RegisterSet writes = 0;
   bool touches_memory = false;  // other than through a fixed address
   bool moves_stack_pointer = false;
+  int8_t copies_register = -1;  // `mov register, other register`: the source
   int8_t pops_register = -1;  // `pop register`
 };
 

@@ -138,7 +138,7 @@ class Correlator {
       }
       pair_by_content(group);
       drop_paired(group);
-      bool lambda = key.find("Ul") != std::string::npos || key.find("Ut") != std::string::npos;
+      bool lambda = is_lambda(std::string_view(key).substr(2));
       if (!lambda || before == after) pair_by_name(group);
     }
   }
@@ -253,9 +253,10 @@ class Correlator {
     Names originals = names_of(original_, true);
     for (AtomId id = 0; id < patched_.atoms().size(); id++) {
       const Atom& atom = patched_.atom(id);
-      if (!atom.named() || pairing_.paired_patched(id)) continue;
+      if (!atom.named() || pairing_.paired_patched(id) || is_lambda(atom.name)) continue;
       auto found = originals.find(atom.name);
       if (found == originals.end() || originals.count(atom.name) != 1) continue;
+      if (original_.atom(found->second).symbols.size() < 2) continue;
       AtomId taken = pairing_.patched_of[found->second];
       if (taken != no_atom && same_class(original_.atom(found->second), atom))
         pairing_.split_alias[id] = found->second;

@@ -6,8 +6,8 @@
 //     .word flags
 //
 // Entries of one table have one size, each has exactly one reference into code, always at the same
-// offset: that determines the cut. An unchanged function's entry may differ in the line number: the
-// two- or four-byte number right behind the reference to a file name, and nothing else. Entries of
+// offset: that determines the cut. An unchanged function's entry may differ in the line number, the
+// number beside the reference to a file name, and in nothing else. Entries of
 // a replaced function describe addresses that its new code does not have, so they are refused here;
 // a target that can take new entries (a kernel module has a bug table of its own) has to be given a
 // handler of its own.
@@ -23,6 +23,7 @@ namespace livecare::objdiff {
 namespace {
 
 constexpr uint64_t entry_bytes_max = 256;
+constexpr uint64_t line_bytes = 2;
 
 bool into_code(const ObjectMap& map, const Ref& ref) {
   return ref.target == Ref::Target::atom && ref.atom != no_atom && map.atom(ref.atom).is_code();
@@ -40,6 +41,19 @@ bool is_file_reference(const ObjectMap& map, const Ref& ref) {
   if (target.kind != AtomKind::string) return false;
   auto text = map.bytes(target).c_string(static_cast<uint64_t>(ref.at));
   return text && is_file_name(*text, own_name(map));
+}
+
+// Some tables count every reference from the start of its entry instead of from itself.
+void count_from_entry(const ObjectMap& map, Ref& ref) {
+  if (!ref.pc_relative || is_file_reference(map, ref) || ref.target != Ref::Target::atom) return;
+  if (ref.atom == no_atom) return;
+  const Atom& target = map.atom(ref.atom);
+  int64_t place = static_cast<int64_t>(target.offset) + ref.at - static_cast<int64_t>(ref.offset);
+  Ref moved = ref;
+  Place found = map.find(target.section, place);
+  moved.atom = found.atom;
+  moved.at = found.at;
+  if (is_file_reference(map, moved)) ref = moved;
 }
 
 bool cut(const ObjectMap& map, const Atom& atom, std::vector<TableEntry>& out) {
@@ -61,6 +75,7 @@ bool cut(const ObjectMap& map, const Atom& atom, std::vector<TableEntry>& out) {
       if (ref.offset + ref.width > size) return false;
       std::fill_n(entry.bytes.begin() + static_cast<std::ptrdiff_t>(ref.offset), ref.width,
                   uint8_t{0});
+      count_from_entry(map, ref);
       if (into_code(map, ref)) {
         entry.function = ref.atom;
         entry.at = ref.at;
@@ -72,24 +87,30 @@ bool cut(const ObjectMap& map, const Atom& atom, std::vector<TableEntry>& out) {
   return true;
 }
 
-// Only the number right behind the file name differs.
-bool only_line_differs(const Context& context, const TableEntry& a, const TableEntry& b) {
-  for (const Ref& ref : a.refs) {
-    if (!is_file_reference(context.original, ref)) continue;
-    uint64_t line = ref.offset + ref.width;
-    for (uint64_t width : {2, 4}) {
-      if (line % width != 0 || line + width > a.bytes.size()) continue;
-      Bytes x = a.bytes, y = b.bytes;
-      auto zero = [&](Bytes& bytes) {
-        std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(line), width, uint8_t{0});
-      };
-      bool number = ByteView(x).read<uint16_t>(line) != 0 && ByteView(y).read<uint16_t>(line) != 0;
-      zero(x);
-      zero(y);
-      if (number && x == y) return true;
-    }
+// Where an entry has its line number: right behind the file name, or right before it if the name is
+// the last field. Line numbers are taken as 16 bits: what is above may be flags.
+std::optional<uint64_t> line_place(const ObjectMap& map, const TableEntry& entry) {
+  for (size_t i = 0; i < entry.refs.size(); i++) {
+    const Ref& file = entry.refs[i];
+    if (!is_file_reference(map, file)) continue;
+    uint64_t behind = file.offset + file.width;
+    if (behind + line_bytes <= entry.bytes.size()) return behind;
+    uint64_t before = i == 0 ? 0 : entry.refs[i - 1].offset + entry.refs[i - 1].width;
+    bool one_number = file.offset > before && file.offset - before <= sizeof(uint64_t);
+    if (one_number) return before;
   }
-  return false;
+  return std::nullopt;
+}
+
+bool only_line_differs(const Context& context, const TableEntry& a, const TableEntry& b) {
+  auto place = line_place(context.original, a);
+  if (!place || place != line_place(context.patched, b)) return false;
+  Bytes x = a.bytes, y = b.bytes;
+  auto line_a = ByteView(x).read<uint16_t>(*place), line_b = ByteView(y).read<uint16_t>(*place);
+  if (!line_a || !line_b || *line_a == 0 || *line_b == 0) return false;
+  store_le(x, *place, uint16_t{0});
+  store_le(y, *place, uint16_t{0});
+  return x == y;
 }
 
 bool same_entry(Context& context, const TableEntry& a, const TableEntry& b) {

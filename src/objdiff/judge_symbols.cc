@@ -64,7 +64,7 @@ class SymbolJudge {
       judge_common(symbol, now);
     } else if (now.is_undefined()) {
       judge_gone(symbol);
-    } else if (!is_numbered(symbol.name)) {
+    } else if (!is_numbered(symbol.name) && !is_lambda(symbol.name)) {
       judge_place(symbol, now);
     }
   }

@@ -50,6 +50,7 @@ class LineCode {
     complete_ = at == code.size();
     for (const elf::Symbol& symbol : map.image().symbols())
       if (symbol.type == STT_FILE) own_name_ = symbol.name;
+    constant_files_ = find_constant_files();
   }
 
   bool complete() const { return complete_; }
@@ -95,6 +96,21 @@ class LineCode {
   }
 
   bool loads_file_name(const CodeInstruction& instruction) const {
+    if (instruction.copies_register >= 0) return in(constant_files_, instruction.copies_register);
+    return loads_file_literal(instruction);
+  }
+
+  // Registers that nothing but a file name is ever loaded into (and the caller's value restored).
+  RegisterSet find_constant_files() const {
+    RegisterSet files = 0, others = 0;
+    for (const CodeInstruction& instruction : instructions_) {
+      if (instruction.pops_register >= 0) continue;
+      (loads_file_literal(instruction) ? files : others) |= instruction.writes;
+    }
+    return files & ~others;
+  }
+
+  bool loads_file_literal(const CodeInstruction& instruction) const {
     const Ref* ref = ref_in(instruction);
     if (!ref || ref->target != Ref::Target::atom || ref->atom == no_atom || ref->access_size != 0)
       return false;
@@ -180,6 +196,9 @@ class LineCode {
         if (jump(instruction, step, open)) return true;
         called = true;  // a tail call
         return takes_line(step.instruction, reg, step.files | files_before(step.instruction));
+      case insn::Flow::indirect_jump:  // a tail call, if the arguments look like one
+        called = true;
+        return takes_line(step.instruction, reg, step.files | files_before(step.instruction));
       case insn::Flow::call:
       case insn::Flow::indirect_call:
         called = true;
@@ -222,6 +241,7 @@ class LineCode {
   std::vector<CodeInstruction> instructions_;
   std::map<uint32_t, size_t> index_;
   std::string_view own_name_;
+  RegisterSet constant_files_ = 0;
   bool complete_ = false;
 };
 

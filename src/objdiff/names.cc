@@ -42,6 +42,26 @@ bool strip_clone_suffix(std::string_view& name, std::string_view& suffix) {
   return false;
 }
 
+// clang: lambda number 10 of a scope is "4$_10", a name of four characters.
+std::string without_clang_lambda_numbers(std::string_view name) {
+  std::string out;
+  for (size_t i = 0; i < name.size(); i++) {
+    if (name.substr(i, 2) != "$_") {
+      out += name[i];
+      continue;
+    }
+    size_t length = 0, scale = 1;
+    while (!out.empty() && is_digit(out.back()) && scale <= 10) {
+      length += static_cast<size_t>(out.back() - '0') * scale;
+      scale *= 10;
+      out.pop_back();
+    }
+    out += "$_";
+    i += length < 2 ? 1 : length - 1;
+  }
+  return out;
+}
+
 // Itanium mangling: the discriminator of a local entity ("_0", "__10_" at the end) and the number
 // of a lambda ("UlvE0_") or unnamed type ("Ut1_").
 std::string without_mangled_numbers(std::string_view name) {
@@ -55,6 +75,11 @@ std::string without_mangled_numbers(std::string_view name) {
       name = name.substr(0, digits - 1);
       if (name.ends_with('_')) name.remove_suffix(1);
     }
+  }
+  std::string unnumbered;
+  if (name.find("$_") != std::string_view::npos) {
+    unnumbered = without_clang_lambda_numbers(name);
+    name = unnumbered;
   }
   if (name.find("Ul") == std::string_view::npos && name.find("Ut") == std::string_view::npos)
     return std::string(name);
@@ -90,6 +115,12 @@ std::string name_key(std::string_view name) {
 
 bool is_numbered(std::string_view name) {
   return name_key(name) != name;
+}
+
+bool is_lambda(std::string_view name) {
+  if (!name.starts_with("_Z")) return false;
+  return name.find("Ul") != std::string_view::npos || name.find("Ut") != std::string_view::npos ||
+         name.find("$_") != std::string_view::npos;
 }
 
 std::string_view part_parent(std::string_view name) {

@@ -14,6 +14,9 @@ std::string name_key(std::string_view name);
 // True when the name carries a number that the compiler chose (the key is not the name).
 bool is_numbered(std::string_view name);
 
+// A lambda or unnamed type, or a function of one: its number counts from the first in its scope.
+bool is_lambda(std::string_view name);
+
 // "f" of "f.cold" and "f.cold.1"; empty for anything else.
 std::string_view part_parent(std::string_view name);
 

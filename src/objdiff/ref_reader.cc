@@ -189,11 +189,20 @@ void RefReader::bind_raw(const Raw& raw) {
   atom.refs.push_back(ref);
 }
 
+// An unnamed pointer in writable data is clang's stub for a typeinfo that an exception table refers
+// to: nobody can write it.
+bool RefReader::is_pointer_stub(const Atom& atom) const {
+  return atom.kind == AtomKind::anonymous && atom.writable && atom.refs.size() == 1 &&
+         atom.refs[0].offset == 0 && atom.refs[0].width == atom.size;
+}
+
 void RefReader::bind() {
   for (const Raw& raw : raws_) bind_raw(raw);
-  for (Atom& atom : map_.atoms_)
+  for (Atom& atom : map_.atoms_) {
     std::stable_sort(atom.refs.begin(), atom.refs.end(),
                      [](const Ref& a, const Ref& b) { return a.offset < b.offset; });
+    if (is_pointer_stub(atom)) atom.writable = false;
+  }
   for (const UnwindEntry& entry : unwind_) {
     if (!entry.lsda) continue;
     Ref code, table;

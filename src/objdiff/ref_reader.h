@@ -37,6 +37,7 @@ class RefReader {
   void take_local_reference(const Atom& atom, const CodeInstruction& instruction);
   void bind_raw(const Raw& raw);
   bool table_relative(const Atom& atom) const;
+  bool is_pointer_stub(const Atom& atom) const;
 
   ObjectMap& map_;
   std::vector<Raw> raws_;
