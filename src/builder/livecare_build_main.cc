@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "base/log.h"
+#include "builder/fix_patch.h"
 #include "builder/user_command.h"
 
 namespace {
@@ -25,6 +26,42 @@ int main(int argc, char** argv) {
   app.add_flag("--quiet", quiet, "only warnings and errors");
   app.fallthrough();
   int exit_code = 1;
+
+  builder::UserRequest user_request;
+  auto* user = app.add_subcommand("user", "make a patch for shared objects and programs");
+  auto* from_package = user->add_option("--package", user_request.package,
+                                        "NAME=VERSION of the distribution's archive");
+  auto* from_source =
+      user->add_option("--source", user_request.source.source, "a source tree, built in a copy");
+  auto* build = user->add_option("--build", user_request.source.command, "builds the source tree");
+  auto* target = user->add_option("--target", user_request.source.targets,
+                                  "the shipped file that the tree makes (repeatable)");
+  from_package->excludes(from_source);
+  from_source->needs(build, target);
+  build->needs(from_source);
+  target->needs(from_source);
+  user->add_option("--fix", user_request.patch.fixes, "a unified diff (repeatable, in order)")
+      ->required();
+  user->add_option("--cve", user_request.patch.cves, "CVE of the fix (repeatable)");
+  user->add_option("--cvss", user_request.patch.cvss, "its score");
+  user->add_option("--description", user_request.patch.description, "what the patch is for");
+  user->add_option("--level", user_request.patch.level, "patch level (one more than published)")
+      ->check(CLI::Range(1u, 1'000'000u));
+  user->add_option("--out", user_request.patch.out, "directory that gets the patch")->required();
+  user->add_option("--key", user_request.patch.key,
+                   "maker's private key (~/.config/livecare/maker.key, made on first use)");
+  user->add_option("--keep-data", user_request.patch.keep_data,
+                   "variable whose changed initial value is to be ignored (repeatable)");
+  user->add_option("--fuzz", user_request.patch.fuzz, "lines of context that may differ")
+      ->check(CLI::Range(0u, builder::fuzz_lines_max));
+  user->add_flag("--json", user_request.json, "result as JSON on standard output");
+  add_cache_options(*user, user_request.prepare);
+  user->callback([&] {
+    if (user_request.package.empty() && user_request.source.source.empty())
+      throw CLI::ValidationError("user",
+                                 "give --package NAME=VERSION, or --source, --build and --target");
+    exit_code = builder::user_command(user_request, std::cout);
+  });
 
   builder::PrepareOptions prepare_options;
   std::string package;

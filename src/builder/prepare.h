@@ -22,6 +22,8 @@ struct PrepareOptions {
   unsigned jobs = 0;            // 0: as many as there are processors
 };
 
+std::filesystem::path cache_directory(const PrepareOptions& options);  // absolute
+
 struct Workspace {
   Fd lock;
   PreparedTree tree;

@@ -3,10 +3,13 @@
 // Only the build stage of debian/rules runs (build-arch): packaging steps may fail for reasons of
 // their own and nothing of them is needed. The profiles nocheck, nodoc and nobiarch leave out what
 // does not change the libraries; glibc alone would otherwise be built three times.
+// The build is ended as soon as every shipped file has been linked and is equal: what comes after
+// (glibc's locales, OpenSSL's manual pages) takes as long again.
 // A build that fails late is good enough when it linked what was shipped.
 #include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <thread>
 
@@ -24,6 +27,9 @@ namespace livecare::builder {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr double completion_interval_seconds = 6;
+constexpr int completion_quiet_rounds = 2;
 
 const std::vector<std::string> profiles = {"nocheck", "nodoc", "nobiarch"};
 
@@ -87,16 +93,94 @@ Result<std::map<std::string, std::string>> build_environment(const fs::path& tre
   return environment;
 }
 
-Result<int> build(const PreparedTree& tree, const fs::path& recorder, unsigned jobs) {
+// The path below /build that the shipped files were built under, as far as they tell.
+std::string build_path(const std::vector<Shipped>& shipped, const std::string& directory) {
+  constexpr std::string_view begin = "/build/";
+  for (const Shipped& file : shipped) {
+    auto bytes = read_file(file.path);
+    if (!bytes.ok()) continue;
+    std::string_view text = ByteView(*bytes).as_text();
+    for (size_t at = 0; (at = text.find(begin, at)) != std::string_view::npos; at += begin.size()) {
+      size_t end = at;
+      while (end < text.size() &&
+             (std::isalnum(static_cast<unsigned char>(text[end])) ||
+              std::strchr("/+-.~_", text[end])) &&
+             text[end] != '\0')
+        ++end;
+      std::string path = std::string(text.substr(at, end - at)) + "/";
+      size_t found = path.find("/" + directory + "/");
+      if (found != std::string::npos) return path.substr(0, found + 1 + directory.size());
+    }
+  }
+  return "/build/reproducible-path/" + directory;
+}
+
+// Says when a build has nothing more to give: no compiler or linker has started for a while, and
+// all shipped files are there, equal.
+class Completion {
+ public:
+  Completion(const PreparedTree& tree, const std::vector<Shipped>& shipped)
+      : tree_(tree), shipped_(shipped) {}
+
+  bool is_complete() {
+    if (watch_.seconds() < asked_at_ + completion_interval_seconds) return false;
+    asked_at_ = watch_.seconds();
+    std::error_code failure;
+    uint64_t size = fs::file_size(tree_.entry / "record", failure);
+    if (failure || size != seen_size_) {
+      seen_size_ = size;
+      if (!update_calls()) return false;
+    } else {
+      ++quiet_;
+    }
+    if (quiet_ != completion_quiet_rounds) return false;
+    ++quiet_;
+    PreparedTree probe = tree_;
+    if (!replay_record(probe).ok() || !pair_targets(probe, shipped_).ok()) return false;
+    return probe.unpaired.empty() &&
+           std::all_of(probe.targets.begin(), probe.targets.end(),
+                       [](const PreparedTarget& target) {
+                         return target.comparison.starts_with("identical");
+                       });
+  }
+
+ private:
+  // False when compilers were at work since the last time.
+  bool update_calls() {
+    PreparedTree probe = tree_;
+    if (!replay_record(probe).ok()) return false;
+    size_t working = 0;
+    for (const Call& call : probe.calls) {
+      Tool tool = tool_of(call);
+      working += tool == Tool::compiler || tool == Tool::linker || tool == Tool::archiver ? 1 : 0;
+    }
+    bool is_quiet = working == working_calls_;
+    working_calls_ = working;
+    quiet_ = is_quiet ? quiet_ + 1 : 0;
+    return is_quiet;
+  }
+
+  const PreparedTree& tree_;
+  const std::vector<Shipped>& shipped_;
+  Stopwatch watch_;
+  double asked_at_ = 0;
+  uint64_t seen_size_ = 0;
+  size_t working_calls_ = 0;
+  int quiet_ = 0;
+};
+
+Result<int> build(const PreparedTree& tree, const fs::path& recorder, unsigned jobs,
+                  const std::function<bool()>& keep_going) {
   TRY(auto environment, build_environment(tree.root, jobs));
-  BuildSpace space(tree.root, tree.root_seen);
-  TRY(int exit_code,
-      run_recorded(space, tree.entry, recorder, {"debian/rules", "build-arch"}, environment, true));
+  BuildSpace space = tree.space();
+  TRY(int exit_code, run_recorded(space, tree.entry, recorder, {"debian/rules", "build-arch"},
+                                  environment, true, keep_going));
   if (exit_code == 0) return 0;
   if (quote_log(tree.entry / "build.log").find("No rule to make target 'build-arch'") ==
       std::string::npos)
     return exit_code;
-  return run_recorded(space, tree.entry, recorder, {"debian/rules", "build"}, environment, true);
+  return run_recorded(space, tree.entry, recorder, {"debian/rules", "build"}, environment, true,
+                      keep_going);
 }
 
 // Fetches, builds and pairs into an emptied entry.
@@ -115,11 +199,11 @@ class Preparation {
     PreparedTree& tree = workspace_.tree;
     tree.entry = entry_;
     tree.root = entry_ / (source_.name + "-" + upstream_version(source_.version));
-    tree.root_seen = tree.root.native();
     tree.source_package = source_.text();
     TRY(std::vector<Shipped> shipped, fetch());
+    choose_path(tree, build_path(shipped, tree.root.filename()));
     TRY_STATUS(dependencies());
-    TRY(int exit_code, build_recorded(recorder));
+    TRY(int exit_code, build_recorded(recorder, shipped));
     TRY_STATUS(pair(shipped, exit_code));
     return save_prepared(tree);
   }
@@ -152,15 +236,24 @@ class Preparation {
     return ok_status();
   }
 
-  Result<int> build_recorded(const fs::path& recorder) {
+  Result<int> build_recorded(const fs::path& recorder, const std::vector<Shipped>& shipped) {
     Stopwatch watch;
     unsigned jobs = job_count(options_);
     log(LogLevel::info, "{}: building once with {} jobs (log: {})", source_.text(), jobs,
         log_file_.native());
     Heartbeat heartbeat("building " + source_.text());
-    TRY(int exit_code, build(workspace_.tree, recorder, jobs));
+    Completion completion(workspace_.tree, shipped);
+    bool is_complete = false;
+    TRY(int exit_code, build(workspace_.tree, recorder, jobs, [&] {
+          is_complete = completion.is_complete();
+          return !is_complete;
+        }));
     workspace_.seconds["build"] = watch.seconds();
-    return exit_code;
+    if (is_complete)
+      log(LogLevel::info,
+          "{}: every shipped file is linked, equal; the rest of the build is left out",
+          source_.text());
+    return is_complete ? 0 : exit_code;
   }
 
   Status pair(const std::vector<Shipped>& shipped, int exit_code) {
@@ -220,7 +313,7 @@ Result<SourceVersion> find_source(const NameVersion& wanted, const fs::path& cac
 
 Result<Workspace> prepare_package(const std::string& name_and_version,
                                   const PrepareOptions& options) {
-  fs::path cache = fs::absolute(options.cache.empty() ? default_cache() : options.cache);
+  fs::path cache = cache_directory(options);
   TRY(NameVersion wanted, split_name(name_and_version));
   TRY(fs::path tools, install_tools(cache));
   const Apt* apt = nullptr;
@@ -250,7 +343,7 @@ Result<Workspace> prepare_package(const std::string& name_and_version,
 Result<std::vector<std::string>> fetch_package(const std::string& name_and_version,
                                                const fs::path& directory,
                                                const PrepareOptions& options) {
-  fs::path cache = fs::absolute(options.cache.empty() ? default_cache() : options.cache);
+  fs::path cache = cache_directory(options);
   TRY(NameVersion wanted, split_name(name_and_version));
   TRY(Apt apt, Apt::open(cache / "apt"));
   TRY(SourceVersion source, apt.resolve(wanted.name, wanted.version));

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "builder/cache_entry.h"
 #include "builder/pairing.h"
+#include "builder/prepare.h"
 #include "elf/image.h"
 
 namespace livecare::builder {
@@ -16,10 +17,30 @@ namespace {
 constexpr size_t quoted_bytes_max = 2000;
 }
 
+fs::path cache_directory(const PrepareOptions& options) {
+  std::error_code failure;
+  fs::path cache = options.cache.empty() ? default_cache() : options.cache;
+  fs::path absolute = fs::absolute(cache, failure).lexically_normal();
+  return failure ? cache : absolute;
+}
+
+void choose_path(PreparedTree& tree, const std::string& wanted) {
+  std::error_code failure;
+  fs::create_directories(tree.root, failure);
+  fs::create_directories(tree.entry / "space", failure);
+  tree.root_seen = wanted;
+  if (tree.space().works()) return;
+  tree.root_seen = tree.root.native();
+  log(LogLevel::info, "{}: no private mount namespace here; building in {} instead", wanted,
+      tree.root.native());
+}
+
 Result<int> run_recorded(const BuildSpace& space, const fs::path& entry, const fs::path& recorder,
                          std::vector<std::string> arguments,
-                         std::map<std::string, std::string> environment, bool clear_environment) {
+                         std::map<std::string, std::string> environment, bool clear_environment,
+                         std::function<bool()> keep_going) {
   Command command;
+  command.keep_going = std::move(keep_going);
   command.arguments = std::move(arguments);
   command.environment = std::move(environment);
   std::string preload = recorder.native();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,11 +12,15 @@
 
 namespace livecare::builder {
 
+// Lets the build see its tree as `wanted` if that can be done here (see build_space.h).
+void choose_path(PreparedTree& tree, const std::string& wanted);
+
 // Runs one step of a build with the recorder loaded; output is appended to entry/build.log.
 // The exit code is the value; only a command that could not be started is an error.
 Result<int> run_recorded(const BuildSpace& space, const std::filesystem::path& entry,
                          const std::filesystem::path& recorder, std::vector<std::string> arguments,
-                         std::map<std::string, std::string> environment, bool clear_environment);
+                         std::map<std::string, std::string> environment, bool clear_environment,
+                         std::function<bool()> keep_going = {});
 
 struct Shipped {
   std::filesystem::path path;

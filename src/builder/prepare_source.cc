@@ -84,11 +84,8 @@ class SourcePreparation {
     PreparedTree& tree = workspace_.tree;
     tree.entry = entry_;
     tree.root = entry_ / "tree";
-    tree.root_seen = can_bind_directories() ? source_.native() : tree.root.native();
     tree.source_package = source_.filename();
-    if (tree.root_seen == tree.root.native())
-      log(LogLevel::info, "{}: no private mount namespace here; building in {} instead",
-          source_.native(), tree.root.native());
+    choose_path(tree, source_.native());
     TRY_STATUS(copy());
     Stopwatch watch;
     log(LogLevel::info, "{}: building a copy once (log: {})", source_.native(),
@@ -115,7 +112,7 @@ class SourcePreparation {
 
   Status build(const fs::path& recorder) {
     PreparedTree& tree = workspace_.tree;
-    BuildSpace space(tree.root, tree.root_seen);
+    BuildSpace space = tree.space();
     for (bool again : {false, true}) {
       if (again && remove_build_products(tree.root) == 0) break;
       std::error_code ignored;
@@ -178,7 +175,7 @@ Status require_all_paired(const PreparedTree& tree) {
 }  // namespace
 
 Result<Workspace> prepare_source(const SourceBuild& build, const PrepareOptions& options) {
-  fs::path cache = fs::absolute(options.cache.empty() ? default_cache() : options.cache);
+  fs::path cache = cache_directory(options);
   std::error_code failure;
   fs::path source = fs::canonical(build.source, failure);
   if (failure || !fs::is_directory(source, failure))

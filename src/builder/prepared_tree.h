@@ -16,6 +16,7 @@
 
 #include "base/result.h"
 #include "builder/build_graph.h"
+#include "builder/build_space.h"
 #include "builder/record.h"
 
 namespace livecare::builder {
@@ -41,6 +42,8 @@ struct PreparedTree {
   std::vector<Call> calls;
   BuildGraph graph;
 
+  // Where its commands run.
+  BuildSpace space() const { return BuildSpace(root, root_seen, entry / "space"); }
   std::filesystem::path on_disk(const std::string& seen) const;
   std::string as_seen(const std::filesystem::path& path) const;
 };
