@@ -58,10 +58,14 @@ class Linker {
       if ((section.flags & SHF_ALLOC) == 0 || section.size == 0 || section.type == SHT_NOTE)
         continue;
       if ((section.flags & SHF_TLS) != 0) {
-        out_.new_tls_bytes.assign(section.bytes.begin(), section.bytes.end());
-        out_.new_tls_size = section.size;
-        out_.new_tls_align = section.alignment;
-        tls_section_ = section.index;
+        uint64_t at = (out_.new_tls_size + section.alignment - 1) & ~(section.alignment - 1);
+        out_.new_tls_bytes.resize(at);
+        out_.new_tls_bytes.insert(out_.new_tls_bytes.end(), section.bytes.begin(),
+                                  section.bytes.end());
+        out_.new_tls_size = at + section.size;
+        out_.new_tls_bytes.resize(out_.new_tls_size);
+        out_.new_tls_align = std::max(out_.new_tls_align, section.alignment);
+        tls_[section.index] = at;
       } else if ((section.flags & SHF_EXECINSTR) != 0) {
         place(section, out_.text.bytes, 0, text_size_);
       } else if ((section.flags & SHF_WRITE) != 0) {
@@ -97,9 +101,9 @@ class Linker {
     patchfmt::Symbol made;
     made.name = symbol.name;
     made.weak = symbol.bind == STB_WEAK;
-    if (symbol.section == tls_section_ && tls_section_ != 0) {
+    if (tls_.contains(symbol.section)) {
       made.kind = SymbolKind::new_tls;
-      made.value = symbol.value;
+      made.value = tls_.at(symbol.section) + symbol.value;
     } else if (!symbol.is_undefined()) {
       made.kind = SymbolKind::image;
       made.value = placed_.at(symbol.section).image_offset() + symbol.value;
@@ -242,7 +246,7 @@ class Linker {
   const elf::Image& target_;
   patchfmt::Object out_;
   uint64_t text_size_ = 0, rodata_size_ = 0, data_size_ = 0;
-  uint32_t tls_section_ = 0;
+  std::map<uint32_t, uint64_t> tls_;  // offset of each section in the new block
   const elf::Section* eh_frame_ = nullptr;
   std::map<uint32_t, Placed> placed_;
   std::map<uint32_t, uint32_t> symbols_;

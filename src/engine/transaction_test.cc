@@ -3,7 +3,6 @@
 
 #include <thread>
 
-#include "base/log.h"
 #include "engine/fixture_test.h"
 
 namespace livecare::engine {
@@ -74,10 +73,6 @@ int answer(int x) { return helper(x) + 100; }
 int other(const char* text) { return (int)strlen(text) * 1000 + (strchr(text, 'x') != 0); }
 )";
 
-void debug_log() {
-  if (getenv("SHOW")) set_log_level(LogLevel::debug);
-}
-
 class Transaction : public ::testing::Test {
  protected:
   Transaction()
@@ -118,24 +113,40 @@ TEST_F(Transaction, PatchesAndUnpatchesARunningProcess) {
 
 TEST_F(Transaction, BusyThreadsSeeOldOrNewOnly) {
   Subject subject({program_});
-  debug_log();
   subject.ask("t 8");
   auto one = level(1, patch_source, {"answer", "other"});
   for (int i = 0; i < 20; ++i) {
     auto report = patch(subject.pid(), one);
     ASSERT_EQ(report.outcome, Outcome::patched) << report.reason << " after " << report.attempts;
-    if (getenv("SHOW"))
-      printf("patch %u attempts stop %lu total %lu\n", report.attempts, report.stop_us,
-             report.total_us);
     ASSERT_EQ(subject.ask("a 5"), "115");
     report = unpatch(subject.pid(), {});
     ASSERT_EQ(report.outcome, Outcome::unpatched) << report.reason;
-    if (getenv("SHOW"))
-      printf("undo %u attempts stop %lu total %lu %s\n", report.attempts, report.stop_us,
-             report.total_us, report.objects.empty() ? "" : report.objects[0].state.c_str());
     ASSERT_EQ(subject.ask("a 5"), "16");
   }
   EXPECT_EQ(subject.ask("w"), "0");
+}
+
+TEST_F(Transaction, RoundsDoNotGrowTheProcess) {
+  const char* wanted = getenv("LIVECARE_ROUNDS");
+  int rounds = wanted != nullptr ? atoi(wanted) : 60;
+  Subject subject({program_});
+  subject.ask("t 4");
+  auto one = level(1, patch_source, {"answer", "other"});
+  auto round = [&] {
+    auto report = patch(subject.pid(), one);
+    ASSERT_EQ(report.outcome, Outcome::patched) << report.reason;
+    report = unpatch(subject.pid(), {});
+    ASSERT_EQ(report.outcome, Outcome::unpatched) << report.reason;
+  };
+  for (int i = 0; i < 5; ++i) round();
+  uint64_t bytes = subject.virtual_bytes();
+  size_t mappings = subject.mappings();
+  for (int i = 0; i < rounds && !HasFatalFailure(); ++i) round();
+  // A single image may be kept at either moment.
+  EXPECT_LE(subject.virtual_bytes(), bytes + (256 << 10));
+  EXPECT_LE(subject.mappings(), mappings + 6);
+  EXPECT_EQ(subject.ask("w"), "0");
+  EXPECT_EQ(subject.ask("a 5"), "16");
 }
 
 }  // namespace
