@@ -81,7 +81,7 @@ struct Blacklist::Rule {
       case Kind::path:
         return ::fnmatch(pattern.c_str(), executable.c_str(), 0) == 0;
       case Kind::filename:
-        return ::fnmatch(pattern.c_str(), executable.c_str() + executable.rfind('/') + 1, 0) == 0;
+        return ::fnmatch(pattern.c_str(), executable.c_str() + (executable.rfind('/') + 1), 0) == 0;
       case Kind::regex:
         return ::regexec(&expression, executable.c_str(), 0, nullptr, 0) == 0;
     }
