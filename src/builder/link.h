@@ -14,8 +14,8 @@
 
 namespace livecare::builder {
 
-struct Unit {                        // one translation unit that belongs to this target
-  std::string source_file;           // as given to the compiler: "lib/url.c"
+struct Unit {                            // one translation unit that belongs to this target
+  std::string source_file;               // as given to the compiler: "lib/url.c"
   const elf::Image* original = nullptr;  // null: a file that the fix adds
   const elf::Image* patched = nullptr;
   objdiff::Diff diff;
@@ -25,8 +25,8 @@ struct LinkInput {
   const elf::Image* shipped = nullptr;
   const elf::Image* rebuilt = nullptr;  // unstripped, may be null
   const match::Matcher* matcher = nullptr;
-  std::vector<Unit> units;              // only those with changes
-  std::string package;                  // for Object::package
+  std::vector<Unit> units;  // only those with changes
+  std::string package;      // for Object::package
 };
 
 struct LinkOutput {

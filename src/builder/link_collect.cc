@@ -3,7 +3,8 @@
 //
 // Calls inside the image are direct. A function that is replaced is called directly too, but its
 // address is taken as the shipped one, so that pointers kept in the process compare equal. Whatever
-// may lie more than 2 GiB away (imports, indirect functions) is reached through the image's own GOT.
+// may lie more than 2 GiB away (imports, indirect functions) is reached through the image's own
+// GOT.
 #include <elf.h>
 
 #include <algorithm>
@@ -27,7 +28,18 @@ Place place_of(const elf::Section& section) {
   return Place::data;
 }
 
-bool is_mergeable(const elf::Section& section) { return section.flags & SHF_MERGE; }
+// Unnamed words that hold nothing but addresses (clang puts those of type information that
+// exception tables refer to into .data): constants once relocated.
+bool is_pointer_table(const elf::Image& object, const elf::Section& section) {
+  const auto& relocations = object.relocations(section.index);
+  return section.size && section.size == 8 * relocations.size() &&
+         std::all_of(relocations.begin(), relocations.end(),
+                     [](const auto& r) { return r.type == R_X86_64_64; });
+}
+
+bool is_mergeable(const elf::Section& section) {
+  return section.flags & SHF_MERGE;
+}
 
 // Is the field at `field` the operand of a direct call or jump that ends with it?
 bool is_branch(ByteView code, uint64_t start, uint64_t field, uint64_t end) {
@@ -86,7 +98,8 @@ void Linker::collect() {
     work_.pop_back();
     collect_atom(atom);
   }
-  if (atoms_.size() >= atoms_max) refuse("", "", "the fix reaches too many functions and variables");
+  if (atoms_.size() >= atoms_max)
+    refuse("", "", "the fix reaches too many functions and variables");
 }
 
 void Linker::collect_atom(uint32_t index) {
@@ -102,8 +115,8 @@ void Linker::collect_atom(uint32_t index) {
   extent.section = atom.section;
   extent.offset = atom.offset;
   extent.size = atom.size;
-  const auto instructions = relocations.empty() ? std::vector<match::DecodedInstruction>()
-                                                : state.model->decode(extent);
+  const auto instructions =
+      relocations.empty() ? std::vector<match::DecodedInstruction>() : state.model->decode(extent);
   const uint64_t base = atom.offset;
   add_unwind(index);
   size_t next = 0;
@@ -175,17 +188,18 @@ Linker::Reached Linker::reach(uint32_t index, const elf::Relocation& relocation,
   }
   if (target.what != match::Target::What::node) {
     const auto& home = object.sections()[target.section];
-    if (place_of(home) == Place::data || place_of(home) == Place::tls) {
+    const bool pointers = is_pointer_table(object, home);
+    if (!pointers && (place_of(home) == Place::data || place_of(home) == Place::tls)) {
       refuse_relocation(index, relocation,
                         "is to writable data without a name; compile with -fdata-sections");
       return {.ok = false};
     }
     const uint64_t inside = target.offset < 0 ? 0
-                            : std::min(static_cast<uint64_t>(target.offset),
-                                       home.size ? home.size - 1 : 0);
+                                              : std::min(static_cast<uint64_t>(target.offset),
+                                                         home.size ? home.size - 1 : 0);
     reached.dest = {Dest::What::atom, atom_for_anonymous(unit, target.section, inside)};
-    reached.addend =
-        target.offset - bias - static_cast<int64_t>(atoms_[reached.dest.index].offset);
+    if (pointers) atoms_[reached.dest.index].place = Place::rodata;
+    reached.addend = target.offset - bias - static_cast<int64_t>(atoms_[reached.dest.index].offset);
     return reached;
   }
   const Decision decision = decide(unit, target.node);
@@ -196,8 +210,8 @@ Linker::Reached Linker::reach(uint32_t index, const elf::Relocation& relocation,
     // A table holds the function's address, or a label that happens to be its first instruction.
     inside = relocation.type != R_X86_64_64;
   else if (decision.atom && decision.symbol && target.offset == 0)
-    inside = use == Use::branch && output_.object.symbols[*decision.symbol].kind !=
-                                       patchfmt::SymbolKind::import;
+    inside = use == Use::branch &&
+             output_.object.symbols[*decision.symbol].kind != patchfmt::SymbolKind::import;
   if (inside) {
     reached.dest = {Dest::What::atom, *decision.atom};
     reached.addend += decision.atom_offset;
@@ -227,13 +241,15 @@ void Linker::lower_pc32(uint32_t index, const elf::Relocation& relocation, uint6
     return refuse_relocation(index, relocation, "is to an absolute address");
   if (needs_stub(reached.dest)) {
     const auto& symbol = output_.object.symbols[reached.dest.index];
-    const bool lea = !branch && start != end && field >= start + 2 && code.data()[field - 2] == 0x8d;
+    const bool lea =
+        !branch && start != end && field >= start + 2 && code.data()[field - 2] == 0x8d;
     if (branch || start == end) {
       // A table entry that is not a call (an unwinder's personality) can use the stub as well.
       reached.dest = {Dest::What::stub, stub_for(reached.dest, symbol.name)};
     } else if (lea && reached.addend + bias == 0) {
       atom.content[at - 2] = 0x8b;  // lea symbol(%rip) -> mov symbol@GOTPCREL(%rip)
-      reached.dest = {Dest::What::got, got_entry({{RelocationKind::absolute64, 0, reached.dest, 0}})};
+      reached.dest = {Dest::What::got,
+                      got_entry({{RelocationKind::absolute64, 0, reached.dest, 0}})};
     } else {
       return refuse_relocation(index, relocation,
                                "needs its address within 2 GiB; compile with -fPIC");

@@ -7,9 +7,13 @@
 namespace livecare::builder {
 namespace {
 
-std::string_view without_version(std::string_view name) { return name.substr(0, name.find('@')); }
+std::string_view without_version(std::string_view name) {
+  return name.substr(0, name.find('@'));
+}
 
-bool is_indirection(std::string_view name) { return name.starts_with("DW.ref."); }
+bool is_indirection(std::string_view name) {
+  return name.starts_with("DW.ref.");
+}
 
 // Part of the function that it describes, whatever a compiler calls it (clang gives it a name).
 bool is_exception_table(const elf::Image& object, uint32_t section) {
@@ -54,10 +58,8 @@ uint32_t Linker::symbol_for(const std::string& name, const match::Placement& pla
 }
 
 uint32_t Linker::import_symbol(const std::string& name, const std::string& version, bool weak) {
-  return intern({.kind = patchfmt::SymbolKind::import,
-                 .name = name,
-                 .version = version,
-                 .weak = weak});
+  return intern(
+      {.kind = patchfmt::SymbolKind::import, .name = name, .version = version, .weak = weak});
 }
 
 uint32_t Linker::original_of(const UnitState& state, const match::Node& node) const {
@@ -107,8 +109,9 @@ Decision Linker::compute(uint32_t unit, uint32_t index) {
   std::string reason = why != state.map.refusals.end() ? why->second
                        : node.section
                            ? std::string("its place in the shipped file is not known")
-                           : std::string("neither the target nor a library that it needs has it; "
-                                         "a fix can use only what is loaded already");
+                           : std::string(
+                                 "neither the target nor a library that it needs has it; "
+                                 "a fix can use only what is loaded already");
   refuse(name, "", fmt::format("is referred to by new code, but cannot be found: {}", reason));
   return {.refused = true};
 }
@@ -193,8 +196,9 @@ Decision Linker::emit(uint32_t unit, uint32_t index) {
   Decision decision;
   for (uint32_t alias : node.symbols)
     if (object.symbols()[alias].type == STT_GNU_IFUNC) {
-      refuse(node.name, "", "the fix adds or changes an indirect function (ifunc); patch what its "
-                            "resolver chooses instead");
+      refuse(node.name, "",
+             "the fix adds or changes an indirect function (ifunc); patch what its "
+             "resolver chooses instead");
       decision.refused = true;
       return decision;
     }
@@ -221,8 +225,8 @@ Decision Linker::emit(uint32_t unit, uint32_t index) {
   } else {
     const auto& section = object.sections()[node.section];
     // With function and data sections the section is the thing, alignment padding included.
-    const bool alone = state.model->anonymous_end(node.section, 0) == section.size &&
-                       node.offset == 0;
+    const bool alone =
+        state.model->anonymous_end(node.section, 0) == section.size && node.offset == 0;
     const uint64_t start = alone ? 0 : node.offset;
     const uint64_t size = alone ? section.size : node.size;
     decision.atom = add_atom(unit, node.section, start, size, node.name);

@@ -14,7 +14,9 @@ constexpr uint64_t jump_bytes = 5;
 constexpr uint64_t endbr_bytes = 4;
 constexpr uint64_t entry_bytes_max = 64;
 
-std::string_view without_version(std::string_view name) { return name.substr(0, name.find('@')); }
+std::string_view without_version(std::string_view name) {
+  return name.substr(0, name.find('@'));
+}
 
 uint64_t overwritten_end(const patchfmt::FunctionPatch& patch) {
   const ByteView entry(patch.entry_bytes);
@@ -55,21 +57,29 @@ void Linker::patch_function(uint32_t unit, const objdiff::Function& function) {
     // Not in the shipped file at all: its callers, which have it inlined, changed with it.
     if (state.map.absent.contains(function.original_symbol)) return;
     auto why = state.map.refusals.find(function.original_symbol);
-    return refuse(function.name, "",
-                  fmt::format("cannot be replaced: {}", why == state.map.refusals.end()
-                                                            ? "its place is not known"
-                                                            : why->second));
+    return refuse(
+        function.name, "",
+        fmt::format("cannot be replaced: {}",
+                    why == state.map.refusals.end() ? "its place is not known" : why->second));
   }
   if (!placement->second.content_proved || placement->second.kind != match::Placement::Kind::plain)
     return refuse(function.name, "",
                   "cannot be replaced: the shipped file's copy of it is not the one that this "
                   "object was made with");
+  const auto& mine = state.unit->original->symbols()[function.original_symbol];
+  for (const auto& symbol : state.unit->original->symbols())
+    if (symbol.type == STT_GNU_IFUNC && symbol.section == mine.section &&
+        symbol.value == mine.value)
+      return refuse(function.name, "",
+                    fmt::format("chose the code of {} when the process started and is not asked "
+                                "again; patch what it chooses instead",
+                                symbol.name));
   patchfmt::FunctionPatch patch;
   patch.name = function.name;
   patch.address = placement->second.address;
   patch.size = placement->second.size;
-  patch.proof = fmt::format("{}: {}", match::to_string(placement->second.proof),
-                            placement->second.detail);
+  patch.proof =
+      fmt::format("{}: {}", match::to_string(placement->second.proof), placement->second.detail);
   patch.ranges.push_back({patch.address, patch.size});
   for (uint32_t part : function.original_parts) {
     auto place = state.map.placements.find(part);
@@ -92,8 +102,10 @@ void Linker::patch_function(uint32_t unit, const objdiff::Function& function) {
   for (const PendingPatch& other : patches_)
     if (other.patch.address == patch.address) {  // an alias
       if (other.atom != *decision.atom)
-        refuse(function.name, "", fmt::format("and {} share their shipped code but not their new "
-                                              "code", other.patch.name));
+        refuse(function.name, "",
+               fmt::format("and {} share their shipped code but not their new "
+                           "code",
+                           other.patch.name));
       return;
     }
   patches_.push_back({std::move(patch), *decision.atom, decision.atom_offset});
@@ -104,7 +116,8 @@ bool Linker::check_entry(const objdiff::Function& function, const patchfmt::Func
   if (patch.address + patch.size < end) {
     refuse(function.name, "",
            fmt::format("has {} bytes in the shipped file: no room for the jump, which needs {}; "
-                       "patch its callers instead", patch.size, end - patch.address));
+                       "patch its callers instead",
+                       patch.size, end - patch.address));
     return false;
   }
   return true;
@@ -122,7 +135,8 @@ bool Linker::check_folded(uint32_t unit, const objdiff::Function& function, uint
       continue;
     refuse(function.name, "",
            fmt::format("shares its shipped code with {} (folded by the linker), which must not "
-                       "change with it", other.name));
+                       "change with it",
+                       other.name));
     return false;
   }
   // Other objects' functions, when the names are known.
@@ -154,7 +168,8 @@ void Linker::check_jumps_into_entries() {
     if (!hit.insert(patch->second).second) return;
     refuse(patches_[patch->second].patch.name, "",
            fmt::format("the shipped code at {:#x} jumps to {:#x}, between the bytes that the "
-                       "redirection replaces; patch its callers instead", from, to));
+                       "redirection replaces; patch its callers instead",
+                       from, to));
   };
   for (const auto& section : input_.shipped->sections())
     if ((section.flags & SHF_EXECINSTR) && section.type == SHT_PROGBITS)

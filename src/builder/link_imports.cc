@@ -11,7 +11,11 @@ namespace livecare::builder {
 namespace {
 
 constexpr std::array library_directories = {
-    "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib",
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
     "/usr/lib",
 };
 constexpr size_t libraries_max = 200;

@@ -33,8 +33,10 @@ void Linker::lay_out() {
     for (Atom& atom : atoms_) {
       if (atom.place != place || atom.content.empty() != zeros) continue;
       if (atom.alignment > alignment_max)
-        refuse(atom.name, "", fmt::format("needs an alignment of {} bytes; {} is the most that the "
-                                          "image can give", atom.alignment, alignment_max));
+        refuse(atom.name, "",
+               fmt::format("needs an alignment of {} bytes; {} is the most that the "
+                           "image can give",
+                           atom.alignment, alignment_max));
       at = align_up(at, std::clamp(atom.alignment, alignment_min, alignment_max));
       atom.image_offset = at;
       at += atom.size;
@@ -67,8 +69,9 @@ void Linker::lay_out() {
   object.data.size = at - object.data.offset;
   object.image_size = align_up(at, patchfmt::page_bytes);
   if (object.image_size > patchfmt::image_bytes_max)
-    refuse("", "", fmt::format("the image has {} bytes; {} is the limit", object.image_size,
-                               patchfmt::image_bytes_max));
+    refuse("", "",
+           fmt::format("the image has {} bytes; {} is the limit", object.image_size,
+                       patchfmt::image_bytes_max));
 
   at = 0;
   place_all(Place::tls, false, 1);
@@ -100,14 +103,19 @@ void Linker::apply_fixup(Bytes& bytes, uint64_t base, uint64_t at, const Fixup& 
   };
   if (fixup.dest.what == Dest::What::symbol) return relocate(fixup.dest.index, fixup.addend);
   const bool wide = fixup.kind == RelocationKind::absolute64 || fixup.kind == RelocationKind::pc64;
-  if (fixup.dest.what == Dest::What::constant) {
+  const bool block_offset = fixup.dest.what == Dest::What::new_tls_offset;
+  if (fixup.dest.what == Dest::What::constant || block_offset) {
+    const int64_t value =
+        fixup.addend +
+        (block_offset ? static_cast<int64_t>(atoms_[fixup.dest.index].image_offset) : 0);
     if (wide)
-      store_le(bytes, at, fixup.addend);
+      store_le(bytes, at, value);
     else
-      store_le(bytes, at, static_cast<int32_t>(fixup.addend));
+      store_le(bytes, at, static_cast<int32_t>(value));
     return;
   }
-  const bool tls = fixup.dest.what == Dest::What::atom && atoms_[fixup.dest.index].place == Place::tls;
+  const bool tls =
+      fixup.dest.what == Dest::What::atom && atoms_[fixup.dest.index].place == Place::tls;
   const uint64_t offset = *image_offset(fixup.dest);
   if (tls)
     return relocate(intern({.kind = patchfmt::SymbolKind::new_tls,
@@ -139,8 +147,9 @@ void Linker::apply() {
     const bool tls = atom.place == Place::tls;
     const uint64_t part = tls ? 0 : part_of(atom.place).offset;
     if (tls && !atom.fixups.empty())
-      refuse(atom.name, "", "a new thread-local variable is initialised with an address; set it "
-                            "when it is first used");
+      refuse(atom.name, "",
+             "a new thread-local variable is initialised with an address; set it "
+             "when it is first used");
     else
       for (const Fixup& fixup : atom.fixups) {
         const uint64_t width = fixup.kind == RelocationKind::absolute64 ||
@@ -171,8 +180,7 @@ void Linker::apply() {
   }
   for (const GotEntry& entry : got_) {
     Bytes words(8 * entry.words.size(), 0);
-    for (const Fixup& word : entry.words)
-      apply_fixup(words, entry.image_offset, word.offset, word);
+    for (const Fixup& word : entry.words) apply_fixup(words, entry.image_offset, word.offset, word);
     put(object.rodata.bytes, entry.image_offset - object.rodata.offset, words, 0);
   }
   std::sort(object.relocations.begin(), object.relocations.end(),

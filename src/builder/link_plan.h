@@ -20,11 +20,12 @@ enum class Place : uint8_t { text, rodata, data, tls };
 // Where a reference goes, before addresses are known.
 struct Dest {
   enum class What : uint8_t {
-    atom,      // a piece of the image
-    got,       // an entry of the image's GOT
-    stub,      // a PLT stub of the image
-    symbol,    // a patchfmt symbol: outside of the image
-    constant,  // no address at all: the addend is the value
+    atom,            // a piece of the image
+    got,             // an entry of the image's GOT
+    stub,            // a PLT stub of the image
+    symbol,          // a patchfmt symbol: outside of the image
+    constant,        // no address at all: the addend is the value
+    new_tls_offset,  // no address either: an atom's offset in the new thread-local block
   };
   What what = What::constant;
   uint32_t index = 0;
@@ -83,14 +84,14 @@ struct FdeSource {
 
 struct UnitState {
   const Unit* unit = nullptr;
-  std::unique_ptr<match::ObjectModel> model;  // of the patched object
-  match::Matcher::ObjectMap map;              // of the original
-  std::map<uint32_t, Role> roles;             // by node
-  std::map<uint32_t, Decision> decisions;     // by node
+  std::unique_ptr<match::ObjectModel> model;                // of the patched object
+  match::Matcher::ObjectMap map;                            // of the original
+  std::map<uint32_t, Role> roles;                           // by node
+  std::map<uint32_t, Decision> decisions;                   // by node
   std::map<std::pair<uint32_t, uint64_t>, uint32_t> atoms;  // by section and offset
-  uint32_t eh_frame = 0;                      // section, 0: none
-  std::map<uint64_t, uint64_t> cies;          // offset -> size
-  std::map<uint32_t, std::vector<FdeSource>> fdes;  // by section of the code
+  uint32_t eh_frame = 0;                                    // section, 0: none
+  std::map<uint64_t, uint64_t> cies;                        // offset -> size
+  std::map<uint32_t, std::vector<FdeSource>> fdes;          // by section of the code
 };
 
 struct FdeOut {
@@ -146,12 +147,15 @@ class Linker {
   uint32_t got_entry(std::vector<Fixup> words);
   uint32_t stub_for(Dest dest, std::string_view name);
   bool needs_stub(Dest dest) const;
-  const elf::Image& object_of(uint32_t atom) const { return *units_[atoms_[atom].unit].unit->patched; }
+  const elf::Image& object_of(uint32_t atom) const {
+    return *units_[atoms_[atom].unit].unit->patched;
+  }
 
   // link_tls.cc
   bool lower_tls(uint32_t atom, const elf::Relocation& relocation);
+  bool only_new_thread_locals(uint32_t atom);
   std::optional<Dest> tls_dest(uint32_t atom, const elf::Relocation& relocation);
-  Dest tls_module_base();
+  Dest tls_module_base(bool only_new);
 
   // link_unwind.cc
   void index_unwind(UnitState& state);

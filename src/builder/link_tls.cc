@@ -20,8 +20,7 @@ std::optional<Dest> Linker::tls_dest(uint32_t index, const elf::Relocation& relo
   if (!reached.ok) return std::nullopt;
   bool thread_local_storage = false;
   if (reached.dest.what == Dest::What::atom)
-    thread_local_storage =
-        atoms_[reached.dest.index].place == Place::tls && reached.addend == 0;
+    thread_local_storage = atoms_[reached.dest.index].place == Place::tls && reached.addend == 0;
   if (reached.dest.what == Dest::What::symbol) {
     const auto kind = output_.object.symbols[reached.dest.index].kind;
     thread_local_storage =
@@ -34,10 +33,25 @@ std::optional<Dest> Linker::tls_dest(uint32_t index, const elf::Relocation& relo
   return reached.dest;
 }
 
-Dest Linker::tls_module_base() {
-  // Without a block of its own the target has no base: then all such variables are new ones.
+// A local-dynamic sequence has one base for all variables of a function. With only new ones it is
+// the new block; with both it is the target's block, which serves new ones only where both blocks
+// lie at a fixed distance (the engine checks): authors can declare such a variable with
+// LIVECARE_THREAD_LOCAL.
+bool Linker::only_new_thread_locals(uint32_t index) {
+  const Atom atom = atoms_[index];
+  const auto relocations =
+      units_[atom.unit].model->relocations(atom.section, atom.offset, atom.size);
+  for (const auto* relocation : relocations) {
+    if (relocation->type != R_X86_64_DTPOFF32) continue;
+    const auto dest = tls_dest(index, *relocation);
+    if (!dest || dest->what != Dest::What::atom) return false;
+  }
+  return true;
+}
+
+Dest Linker::tls_module_base(bool only_new) {
   for (const auto& segment : input_.shipped->segments()) {
-    if (segment.type != PT_TLS) continue;
+    if (segment.type != PT_TLS || only_new) continue;
     return {Dest::What::symbol, intern({.kind = patchfmt::SymbolKind::target_tls,
                                         .name = "(thread-local block of the target)",
                                         .size = segment.memory_size,
@@ -55,6 +69,17 @@ bool Linker::lower_tls(uint32_t index, const elf::Relocation& relocation) {
   auto through_got = [&](std::vector<Fixup> words) {
     fix(RelocationKind::pc32, {Dest::What::got, got_entry(std::move(words))}, relocation.addend);
   };
+  auto fix_block_offset = [&](Dest dest) {
+    if (dest.what == Dest::What::symbol) {
+      const auto& symbol = output_.object.symbols[dest.index];
+      if (symbol.kind != patchfmt::SymbolKind::target_tls)
+        return refuse_relocation(index, relocation, "is in another file's thread-local block");
+      return fix(RelocationKind::tls_offset32, {},
+                 relocation.addend + static_cast<int64_t>(symbol.value));
+    }
+    if (only_new_thread_locals(index)) dest.what = Dest::What::new_tls_offset;
+    fix(RelocationKind::tls_offset32, dest, relocation.addend);
+  };
   switch (relocation.type) {
     case R_X86_64_TLSGD:
       if (auto dest = tls_dest(index, relocation))
@@ -62,12 +87,12 @@ bool Linker::lower_tls(uint32_t index, const elf::Relocation& relocation) {
                      {RelocationKind::tls_offset64, 8, *dest, 0}});
       return true;
     case R_X86_64_TLSLD:
-      through_got({{RelocationKind::tls_module64, 0, tls_module_base(), 0},
-                   {RelocationKind::absolute64, 8, {}, 0}});
+      through_got(
+          {{RelocationKind::tls_module64, 0, tls_module_base(only_new_thread_locals(index)), 0},
+           {RelocationKind::absolute64, 8, {}, 0}});
       return true;
     case R_X86_64_DTPOFF32:
-      if (auto dest = tls_dest(index, relocation))
-        fix(RelocationKind::tls_offset32, *dest, relocation.addend);
+      if (auto dest = tls_dest(index, relocation)) fix_block_offset(*dest);
       return true;
     case R_X86_64_DTPOFF64:
       if (auto dest = tls_dest(index, relocation))

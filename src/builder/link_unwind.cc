@@ -47,8 +47,8 @@ void Linker::add_unwind(uint32_t index) {
   if (fdes == state.fdes.end()) return;
   const elf::Image& object = *state.unit->patched;
   for (const FdeSource& fde : fdes->second) {
-    auto relocations =
-        state.model->relocations(state.eh_frame, fde.offset + header_bytes, fde.size - header_bytes);
+    auto relocations = state.model->relocations(state.eh_frame, fde.offset + header_bytes,
+                                                fde.size - header_bytes);
     if (relocations.empty()) continue;
     const uint64_t start = object.symbols()[relocations[0]->symbol].value +
                            static_cast<uint64_t>(relocations[0]->addend);

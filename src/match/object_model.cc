@@ -39,7 +39,8 @@ ObjectModel::ObjectModel(const elf::Image& object) : object_(object) {
         (symbol.section == elf::section_absolute || symbol.section >= object.sections().size() ||
          !is_named_thing(symbol, object.sections()[symbol.section])))
       continue;
-    if (!outside) {
+    const bool ifunc = symbol.type == STT_GNU_IFUNC;
+    if (!outside && !ifunc) {
       auto [place, fresh] = by_place_[symbol.section].emplace(symbol.value, nodes_.size());
       if (!fresh) {
         Node& node = nodes_[place->second];
@@ -54,6 +55,7 @@ ObjectModel::ObjectModel(const elf::Image& object) : object_(object) {
     node.name = symbol.name;
     node.size = symbol.size;
     node.tls = symbol.type == STT_TLS;
+    node.ifunc = ifunc;
     node.global = symbol.bind != STB_LOCAL;
     node.symbols = {symbol.index};
     if (!outside) {

@@ -23,6 +23,7 @@ struct Node {
   uint64_t size = 0;
   bool code = false;
   bool tls = false;
+  bool ifunc = false;  // an indirect function: a node of its own, beside that of its resolver
   bool global = false;
   std::vector<uint32_t> symbols;  // aliases: same place
 };

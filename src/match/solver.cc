@@ -140,7 +140,8 @@ bool Solver::agrees(const Claim& claim) const {
   if (target.placed) {
     switch (claim.what) {
       case Claim::What::ifunc:
-        return target.kind == Placement::Kind::ifunc && target.address == claim.value;
+        return (node.ifunc || target.kind == Placement::Kind::ifunc) &&
+               target.address == claim.value;
       case Claim::What::tls:
         return target.kind == Placement::Kind::tls &&
                target.address + static_cast<uint64_t>(claim.offset) == claim.value;
@@ -221,6 +222,10 @@ void Solver::accept_claims(uint32_t from, const std::vector<Claim>& claims) {
       case Claim::What::ifunc:
       case Claim::What::tls:
         if (target.placed) break;
+        if (model_.nodes()[claim.node].section && claim.what == Claim::What::ifunc) {
+          target.claimed.emplace(claim.value, from);
+          break;
+        }
         target.placed = true;
         target.kind =
             claim.what == Claim::What::tls ? Placement::Kind::tls : Placement::Kind::ifunc;
@@ -354,7 +359,7 @@ void Solver::refuse_shared_places() {
   if (symbols_) return;  // names tell aliases and folded functions from mistakes
   std::map<uint64_t, std::vector<uint32_t>> by_address;
   for (uint32_t index = 0; index < states_.size(); ++index)
-    if (states_[index].placed && model_.nodes()[index].code)
+    if (states_[index].placed && model_.nodes()[index].code && !model_.nodes()[index].ifunc)
       by_address[states_[index].address].push_back(index);
   for (const auto& [address, nodes] : by_address) {
     if (nodes.size() < 2) continue;
@@ -383,7 +388,7 @@ Matcher::ObjectMap Solver::report() const {
       if (state.import) map.imports[symbol] = *state.import;
       if (state.placed) {
         Placement placement;
-        placement.kind = state.kind;
+        placement.kind = node.ifunc ? Placement::Kind::ifunc : state.kind;
         placement.content_proved = state.content_proved;
         placement.address = state.address;
         placement.size = state.comparison.size ? state.comparison.size : node.size;
