@@ -1,0 +1,34 @@
+// Which files of a tree may include which others, by file name, from a scan of their text.
+//
+// Asking the compiler for the files that each of thousands of units reads takes minutes. A scan of
+// all #include lines takes a second and gives a superset: a file "may include" NAME if it has an
+// include line for any file called NAME, or one that a macro fills in. Only the units that are left
+// are asked (dependencies.h).
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace livecare::builder {
+
+class IncludeScan {
+ public:
+  explicit IncludeScan(const std::filesystem::path& root);
+
+  // File names (without directories) that may include one of `names`, directly or not; includes
+  // `names`.
+  std::set<std::string> may_include(const std::set<std::string>& names) const;
+
+ private:
+  std::map<std::string, std::set<std::string>> includers_;  // by included file name
+  std::set<std::string> computed_;  // files with an include line that names no file
+};
+
+// The file names of all include lines of a text; an empty name stands for a computed one.
+std::vector<std::string> included_names(std::string_view text);
+
+}  // namespace livecare::builder
