@@ -33,6 +33,7 @@ Target Target::start(const std::string& source, const std::vector<std::string>& 
   target.pid_ = ::fork();
   LIVECARE_ASSERT(target.pid_ >= 0);
   if (target.pid_ == 0) {
+    ::setpgid(0, 0);  // so that its children end with it
     ::dup2(in[0], 0);
     ::dup2(out[1], 1);
     ::execl(program.c_str(), program.c_str(), nullptr);
@@ -55,6 +56,7 @@ Target::Target(Target&& other) noexcept
 
 Target::~Target() {
   if (pid_ > 0) {
+    ::kill(-pid_, SIGKILL);
     ::kill(pid_, SIGKILL);
     ::waitpid(pid_, nullptr, 0);
   }
