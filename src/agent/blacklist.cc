@@ -1,6 +1,7 @@
 // Expressions are compiled by regcomp(3). A bounded repeat of a bounded repeat multiplies into
-// gigabytes there, and a back reference makes matching exponential, so a pattern may have neither:
-// the product of all upper bounds is limited and back references are refused.
+// gigabytes there (x+ is a copy of x and x*, so plus counts as two when it repeats more than a
+// single character), and a back reference makes matching exponential, so a pattern may have
+// neither: the product of all upper bounds is limited and back references are refused.
 #include "agent/blacklist.h"
 
 #include <fnmatch.h>
@@ -26,9 +27,15 @@ std::string_view objection(std::string_view pattern) {
       ++i;
       continue;
     }
-    if (pattern[i] != '{') continue;
     uint64_t bound = 1;
-    for (size_t at = i + 1; at < pattern.size() && pattern[at] != '}'; ++at) {
+    bool repeats_more =
+        i > 0 && std::string_view(")+*?}").find(pattern[i - 1]) != std::string_view::npos;
+    if (pattern[i] == '+' && repeats_more) {
+      bound = 2;
+    } else if (pattern[i] != '{') {
+      continue;
+    }
+    for (size_t at = i + 1; pattern[i] == '{' && at < pattern.size() && pattern[at] != '}'; ++at) {
       uint64_t number = 0;
       auto [end, error] =
           std::from_chars(pattern.data() + at, pattern.data() + pattern.size(), number);

@@ -57,6 +57,8 @@ TEST(Blacklist, RefusesWhatItDoesNotUnderstand) {
   EXPECT_THAT(error_of("regex:("), HasSubstr("blacklist:1: pattern"));
   EXPECT_THAT(error_of("regex:(a)\\1"), HasSubstr("back reference"));
   EXPECT_THAT(error_of("regex:((a{1,200}){1,200}){1,200}"), HasSubstr("repeats too often"));
+  EXPECT_THAT(error_of("regex:a" + std::string(40, '+')), HasSubstr("repeats too often"));
+  EXPECT_EQ(error_of("regex:^/(opt|srv)/[a-z]+/(v[0-9]+)+$"), "was accepted");
   EXPECT_THAT(error_of("regex:a{99999999999999999999}"), HasSubstr("repeats too often"));
   EXPECT_THAT(error_of("path:" + std::string(2000, 'a')), HasSubstr("longer than 1024"));
 }

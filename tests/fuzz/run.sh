@@ -24,7 +24,7 @@ for fuzzer in "$bin"/*_fuzz; do
     failed=1
     tail -n 40 "$work/$name/log"
     echo "$name: FAILED; the input, in base64:"
-    base64 "$work/$name"/crash-* "$work/$name"/timeout-* "$work/$name"/oom-* 2>/dev/null | head -n 200
+    cat "$work/$name"/crash-* "$work/$name"/timeout-* "$work/$name"/oom-* 2> /dev/null | base64 | head -n 200
   fi
   ran=$((ran + 1))
 done
