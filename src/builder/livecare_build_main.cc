@@ -5,6 +5,8 @@
 
 #include "base/log.h"
 #include "builder/fix_patch.h"
+#include "builder/patch_file_options.h"
+#include "builder/publish.h"
 #include "builder/user_command.h"
 
 namespace {
@@ -81,6 +83,8 @@ int main(int argc, char** argv) {
   add_cache_options(*fetch, prepare_options);
   fetch->callback(
       [&] { exit_code = builder::fetch_command(package, directory, prepare_options, std::cout); });
+
+  builder::add_patch_file_commands(app, builder::default_key(), exit_code);
 
   app.parse_complete_callback([&] {
     if (verbose) set_log_level(LogLevel::debug);
