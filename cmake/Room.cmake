@@ -13,6 +13,7 @@ target_compile_options(
             -Werror -fno-strict-aliasing)
 
 add_custom_target(thread_tests)
+add_custom_target(programs)  # without the unit tests
 
 # livecare_room(NAME [THREADS] DEPS room... LIBS library... TEST_DEPS room... TEST_LIBS library...)
 # Every *.cc of the folder that is neither a test nor a program (*_main.cc) is the room's library;
@@ -56,4 +57,5 @@ function(livecare_program name)
   add_executable(${name} ${ARG_MAIN})
   list(TRANSFORM ARG_DEPS PREPEND livecare_)
   target_link_libraries(${name} PRIVATE livecare_flags ${ARG_DEPS} ${ARG_LIBS})
+  add_dependencies(programs ${name})
 endfunction()
