@@ -143,11 +143,17 @@ std::string describe_object(const Json& object) {
   return text;
 }
 
+bool has_live_object(const Json& line) {
+  for (const Json& object : list_at(line, "objects"))
+    if (text_at(object, "state") == "live") return true;
+  return false;
+}
+
 void print_for_people(const Json& line, Operation operation) {
   bool failed = text_at(line, "outcome") == "failed";
   std::string head = fmt::format("{} {}: ", number_at(line, "pid"), text_at(line, "comm"));
   if (operation == Operation::info && !failed)
-    head += list_at(line, "objects").empty() ? "no patch in memory" : "patched";
+    head += has_live_object(line) ? "patched" : "not patched";
   else
     head += text_at(line, "outcome");
   if (number_at(line, "stop_us") > 0)

@@ -284,8 +284,8 @@ class Kcarectl {
       if (text_at(process, "outcome") == "failed")
         failures.push_back(fmt::format("{} {}: {}", number_at(process, "pid"),
                                        text_at(process, "comm"), text_at(process, "reason")));
-      else
-        list.push_back(describe(process));
+      else if (Json entry = describe(process); !entry["libs"].empty())
+        list.push_back(std::move(entry));
     }
     if (line_.has("json"))
       fmt::print("{}\n", to_line({{"processes", list}}));
@@ -297,13 +297,16 @@ class Kcarectl {
   static Json describe(const Json& process) {
     Json entry{{"pid", number_at(process, "pid")}, {"comm", text_at(process, "comm")}};
     entry["libs"] = Json::array();
-    for (const Json& object : list_at(process, "objects"))
+    for (const Json& object : list_at(process, "objects")) {
+      // Undone, only its memory is not free yet: not a patch any more.
+      if (text_at(object, "state") == "kept") continue;
       entry["libs"].push_back({{"soname", text_at(object, "soname")},
                                {"build_id", text_at(object, "build_id")},
                                {"patchset", text_at(object, "patchset")},
                                {"level", number_at(object, "level")},
                                {"state", text_at(object, "state")},
                                {"cves", texts_at(object, "cves")}});
+    }
     return entry;
   }
 
