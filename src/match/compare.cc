@@ -16,6 +16,8 @@
 
 #include <elf.h>
 
+#include <algorithm>
+
 #include "match/walk.h"
 
 namespace livecare::match {
@@ -278,8 +280,8 @@ Comparison Comparer::code(uint32_t index, uint64_t address) const {
       return fail(landing.at, "a jump lands elsewhere than the object's");
   }
   if (const CodeRange* range = shipped_.range_at(address);
-      range && model_.object().symbols()[node.symbols.front()].size && range->size != node.size &&
-      range->size != walk.result.size)
+      range && model_.object().symbols()[node.symbols.front()].size &&
+      range->size > std::max(node.size, walk.result.size))
     return fail(address, fmt::format("the shipped function has {} bytes, not {}", range->size,
                                      walk.result.size));
   walk.result.equal = true;

@@ -70,7 +70,7 @@ Result<Matcher::ObjectMap> Matcher::match_object(const elf::Image& object,
   const uint64_t begin = monotonic_us();
   const ObjectModel model(object);
   Solver solver(model, state_->index, state_->symbols ? &*state_->symbols : nullptr,
-                state_->identity.why, source_file);
+                state_->identity.why);
   ObjectMap map = solver.solve();
   log(LogLevel::debug, "{}: {} symbols placed, {} not, in {} us", source_file,
       map.placements.size(), map.refusals.size(), monotonic_us() - begin);

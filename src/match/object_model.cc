@@ -12,7 +12,7 @@ bool is_local_label(std::string_view name) {
 }
 
 bool is_named_thing(const elf::Symbol& symbol, const elf::Section& section) {
-  if (!(section.flags & SHF_ALLOC) || (section.flags & SHF_MERGE)) return false;
+  if (!(section.flags & SHF_ALLOC)) return false;
   if (is_local_label(symbol.name)) return false;
   switch (symbol.type) {
     case STT_FUNC:
@@ -40,7 +40,9 @@ ObjectModel::ObjectModel(const elf::Image& object) : object_(object) {
          !is_named_thing(symbol, object.sections()[symbol.section])))
       continue;
     const bool ifunc = symbol.type == STT_GNU_IFUNC;
-    if (!outside && !ifunc) {
+    // Named constants among merged ones move on their own: they name no place of their section.
+    const bool merged = !outside && (object.sections()[symbol.section].flags & SHF_MERGE);
+    if (!outside && !ifunc && !merged) {
       auto [place, fresh] = by_place_[symbol.section].emplace(symbol.value, nodes_.size());
       if (!fresh) {
         Node& node = nodes_[place->second];
@@ -102,7 +104,14 @@ Target ObjectModel::target(const elf::Relocation& relocation, int64_t effective_
   }
   target.what = Target::What::anonymous;
   auto places = by_place_.find(symbol.section);
-  if (places == by_place_.end() || target.offset < 0) return target;
+  if (places == by_place_.end()) return target;
+  if (target.offset < 0) {  // `table - 1`: the first thing of the section, if it is one
+    const auto& [offset_of_first, first] = *places->second.begin();
+    if (offset_of_first != 0) return target;
+    target.what = Target::What::node;
+    target.node = first;
+    return target;
+  }
   auto after = places->second.upper_bound(static_cast<uint64_t>(target.offset));
   if (after == places->second.begin()) return target;
   const uint32_t index = std::prev(after)->second;
@@ -110,7 +119,7 @@ Target ObjectModel::target(const elf::Relocation& relocation, int64_t effective_
   const uint64_t end = node.offset + node.size;
   const auto offset = static_cast<uint64_t>(target.offset);
   // One past the end of the last thing of a section can only mean that thing.
-  const bool inside = offset < end || (offset == end && end == section.size) || node.code;
+  const bool inside = offset < end || end == section.size || node.code;
   if (!inside) return target;
   target.what = Target::What::node;
   target.node = index;

@@ -19,7 +19,9 @@ ShippedIndex::ShippedIndex(const elf::Image& file) : file_(file), ranges_(fde_ra
     if (symbol.name.empty()) continue;
     names_[symbol.name].push_back(&symbol);
     const bool code = symbol.type == STT_FUNC || symbol.type == STT_GNU_IFUNC;
-    if (code && !symbol.is_undefined()) starts_.push_back(symbol.value);
+    if (!code || symbol.is_undefined()) continue;
+    starts_.push_back(symbol.value);
+    exported_.emplace(symbol.value, &symbol);
   }
   std::sort(starts_.begin(), starts_.end());
   starts_.erase(std::unique(starts_.begin(), starts_.end()), starts_.end());
@@ -48,6 +50,13 @@ std::optional<uint64_t> ShippedIndex::plt_slot(uint64_t address) const {
   auto displacement = section->bytes.read<int32_t>(at + 2);
   if (!displacement) return std::nullopt;
   return section->address + at + 6 + static_cast<uint64_t>(int64_t{*displacement});
+}
+
+std::vector<const elf::Symbol*> ShippedIndex::exported_at(uint64_t address) const {
+  std::vector<const elf::Symbol*> found;
+  auto [first, last] = exported_.equal_range(address);
+  for (; first != last; ++first) found.push_back(first->second);
+  return found;
 }
 
 const elf::Section* ShippedIndex::section_at(uint64_t address) const {

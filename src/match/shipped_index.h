@@ -40,6 +40,9 @@ class ShippedIndex {
   // Dynamic symbols (defined or not) of that name, any version.
   const std::vector<const elf::Symbol*>& dynamic_symbols(std::string_view name) const;
 
+  // Dynamic symbols of functions that are defined at address.
+  std::vector<const elf::Symbol*> exported_at(uint64_t address) const;
+
   // Distance from the thread pointer to offset 0 of the file's TLS block when the file is the
   // executable (local-exec); empty without PT_TLS.
   std::optional<int64_t> local_exec_base() const;
@@ -51,6 +54,7 @@ class ShippedIndex {
   std::vector<uint64_t> starts_;
   std::vector<const elf::Section*> by_address_;
   std::unordered_map<uint64_t, const elf::Relocation*> dynamic_;
+  std::unordered_multimap<uint64_t, const elf::Symbol*> exported_;
   std::unordered_map<std::string_view, std::vector<const elf::Symbol*>> names_;
 };
 

@@ -32,12 +32,11 @@ std::string_view without_version(std::string_view name) {
 }  // namespace
 
 Solver::Solver(const ObjectModel& model, const ShippedIndex& shipped, const SymbolTable* symbols,
-               std::string_view identity, std::string_view source_file)
+               std::string_view identity)
     : model_(model),
       shipped_(shipped),
       symbols_(symbols),
       identity_(identity),
-      source_file_(source_file),
       comparer_(model, shipped),
       states_(model.nodes().size()) {}
 
@@ -67,8 +66,8 @@ std::vector<const elf::Symbol*> Solver::named_symbols(const Node& node) const {
   for (uint32_t index : node.symbols) {
     const auto& symbol = all[index];
     const std::string_view name = without_version(symbol.name);
-    const std::string_view file = symbol.source_file.empty() ? source_file_ : symbol.source_file;
-    auto more = symbol.bind == STB_LOCAL ? symbols_->local(name, file) : symbols_->global(name);
+    auto more = symbol.bind == STB_LOCAL ? symbols_->local(name, symbol.source_file)
+                                         : symbols_->global(name);
     found.insert(found.end(), more.begin(), more.end());
   }
   return found;
@@ -119,6 +118,7 @@ void Solver::find_by_bytes(uint32_t index) {
         if (!dynamic->is_undefined() && shipped_.is_code(dynamic->value))
           exported.insert(dynamic->value);
   auto consider = [&](uint64_t start) {
+    if (exported_as_another(node, start)) return;
     auto there = shipped_.file().at_address(start, head.size());
     if (!there || !(*there == head)) return;
     auto comparison = comparer_.code(index, start);
@@ -131,6 +131,17 @@ void Solver::find_by_bytes(uint32_t index) {
     for (uint64_t start : exported) consider(start);
   else
     for (uint64_t start : shipped_.starts()) consider(start);
+}
+
+// The file says that another function lies there: one with the same bytes, of an object that is in
+// the file while ours may not be.
+bool Solver::exported_as_another(const Node& node, uint64_t address) const {
+  const auto exported = shipped_.exported_at(address);
+  if (exported.empty()) return false;
+  for (const elf::Symbol* symbol : exported)
+    for (uint32_t mine : node.symbols)
+      if (without_version(model_.object().symbols()[mine].name) == symbol->name) return false;
+  return true;
 }
 
 bool Solver::agrees(const Claim& claim) const {

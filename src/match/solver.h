@@ -18,7 +18,7 @@ class Solver {
  public:
   // symbols: null for the second proof. identity: what the detail of the first proof says.
   Solver(const ObjectModel& model, const ShippedIndex& shipped, const SymbolTable* symbols,
-         std::string_view identity, std::string_view source_file);
+         std::string_view identity);
   Matcher::ObjectMap solve();
 
  private:
@@ -45,6 +45,7 @@ class Solver {
   void find_named(uint32_t node);
   void find_by_bytes(uint32_t node);
   std::vector<const elf::Symbol*> named_symbols(const Node& node) const;
+  bool exported_as_another(const Node& node, uint64_t address) const;
   bool names_agree(const Node& node, uint64_t address) const;
 
   bool viable(uint32_t node, const Candidate& candidate) const;
@@ -67,7 +68,6 @@ class Solver {
   const ShippedIndex& shipped_;
   const SymbolTable* symbols_;
   std::string identity_;
-  std::string source_file_;
   Comparer comparer_;
   std::vector<State> states_;
 };

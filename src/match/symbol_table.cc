@@ -35,7 +35,8 @@ std::vector<const elf::Symbol*> SymbolTable::local(std::string_view name,
   auto all = by_name_.find(name);
   if (all == by_name_.end()) return found;
   for (const elf::Symbol* symbol : all->second)
-    if (symbol->bind == STB_LOCAL && base_name(symbol->source_file) == base_name(source_file))
+    if (symbol->bind == STB_LOCAL &&
+        (source_file.empty() || base_name(symbol->source_file) == base_name(source_file)))
       found.push_back(symbol);
   return found;
 }

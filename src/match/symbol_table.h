@@ -15,6 +15,7 @@ class SymbolTable {
 
   // Defined symbols that an object's symbol of that name can have become. Static ones by their
   // source file's base name; a hidden one is static in a linked file, without a source file.
+  // An object without a source file's name (hand-written assembly) says nothing about it.
   std::vector<const elf::Symbol*> local(std::string_view name, std::string_view source_file) const;
   std::vector<const elf::Symbol*> global(std::string_view name) const;
   bool knows(std::string_view name) const { return by_name_.contains(name); }
