@@ -23,6 +23,11 @@ ArgumentRegisters argument_registers(elf::Machine machine) {
   return {aarch64_arguments, 8};
 }
 
+RegisterSet preserved_registers(elf::Machine machine) {
+  if (machine == elf::Machine::x86_64) return 1u << 3 | 1u << 5 | 0xfu << 12;  // rbx rbp r12-r15
+  return 0x3ffu << 19;                                                         // x19-x28
+}
+
 int64_t relative_target(elf::Machine machine, const CodeInstruction& instruction) {
   int64_t base = instruction.offset;
   if (machine == elf::Machine::x86_64) base += instruction.length;

@@ -42,7 +42,7 @@ struct CodeInstruction {
   bool touches_memory = false;  // other than through a fixed address
   bool moves_stack_pointer = false;
   int8_t copies_register = -1;  // `mov register, other register`: the source
-  int8_t pops_register = -1;  // `pop register`
+  int8_t pops_register = -1;    // `pop register`
 };
 
 // Empty optional: not an instruction that can be decoded.
@@ -56,6 +56,8 @@ struct ArgumentRegisters {
   uint32_t count;
 };
 ArgumentRegisters argument_registers(elf::Machine machine);
+// Registers that a called function gives back as they were.
+RegisterSet preserved_registers(elf::Machine machine);
 
 // Where the relative field of an instruction points, in the code that was decoded.
 int64_t relative_target(elf::Machine machine, const CodeInstruction& instruction);

@@ -119,7 +119,7 @@ std::optional<CodeInstruction> decode_code_x86_64(ByteView code, uint32_t offset
   if (raw.mnemonic == ZYDIS_MNEMONIC_POP && operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER)
     out.pops_register = static_cast<int8_t>(general_register(operands[0].reg.value));
   if (raw.mnemonic == ZYDIS_MNEMONIC_MOV && operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-      operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER && operands[1].size == 64)
+      operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER && operands[1].size >= 32)
     out.copies_register = static_cast<int8_t>(general_register(operands[1].reg.value));
   // xor reg, reg makes zero of whatever was there.
   if ((raw.mnemonic == ZYDIS_MNEMONIC_XOR || raw.mnemonic == ZYDIS_MNEMONIC_SUB) &&

@@ -7,9 +7,9 @@
 // far worse. So an immediate that differs is a line number only if all of this holds, in both
 // objects:
 //
-//   - it is moved into an argument register, or pushed, by an instruction that does nothing else;
-//   - on every path from there, the first thing that happens to the register is a call (or it is
-//     overwritten unread);
+//   - it is moved into a register, or pushed, by an instruction that does nothing else;
+//   - on every path from there, all that happens to it is that it is copied to another register,
+//     overwritten unread, or handed to a call in an argument register;
 //   - that call is to a function known to take a line number in just this argument, or the argument
 //     before it is a string literal that is the name of this source file: what __FILE__ gives;
 //   - both numbers could be line numbers.
@@ -31,7 +31,8 @@ namespace livecare::objdiff {
 namespace {
 
 constexpr int64_t line_number_max = 1'000'000;
-constexpr size_t path_instructions_max = 256;
+constexpr size_t path_instructions_max = 4096;
+constexpr int register_count = 32;
 constexpr size_t argument_window_instructions = 32;
 
 class LineCode {
@@ -76,6 +77,7 @@ class LineCode {
   struct Step {
     size_t instruction;
     RegisterSet files;  // registers that hold a file name
+    RegisterSet held;   // registers that hold the number
     friend auto operator<=>(const Step&, const Step&) = default;
   };
 
@@ -164,7 +166,7 @@ class LineCode {
   }
 
   bool flows_into_calls(size_t start, int reg) const {
-    std::vector<Step> open{{start, start == 0 ? 0 : files_before(start)}};
+    std::vector<Step> open{{start, start == 0 ? 0 : files_before(start), RegisterSet{1} << reg}};
     std::set<Step> seen;
     bool called = false;
     while (!open.empty()) {
@@ -173,42 +175,58 @@ class LineCode {
       if (!seen.insert(step).second) continue;
       if (seen.size() > path_instructions_max || step.instruction >= instructions_.size())
         return false;
-      if (!advance(step, reg, called, open)) return false;
+      if (!advance(step, called, open)) return false;
     }
     return called;
   }
 
-  // One instruction further; false when the register is used for anything but a line number.
-  bool advance(Step step, int reg, bool& called, std::vector<Step>& open) const {
+  // One instruction further; false when the number is used for anything but a line number.
+  bool advance(Step step, bool& called, std::vector<Step>& open) const {
     const CodeInstruction& instruction = instructions_[step.instruction];
-    if (in(instruction.reads, reg)) return false;
+    bool copied = instruction.copies_register >= 0 && in(step.held, instruction.copies_register);
+    if ((instruction.reads & step.held) != 0 && !copied) return false;
     switch (instruction.flow) {
       case insn::Flow::next:
-        if (in(instruction.writes, reg)) return true;
+        step.held &= ~instruction.writes;
+        if (copied) step.held |= instruction.writes;
         step.files &= ~instruction.writes;
         if (loads_file_name(instruction)) step.files |= instruction.writes;
-        open.push_back({step.instruction + 1, step.files});
+        step.instruction++;
+        if (step.held != 0) open.push_back(step);
         return true;
       case insn::Flow::conditional_jump:
-        open.push_back({step.instruction + 1, step.files});
+        open.push_back({step.instruction + 1, step.files, step.held});
         return jump(instruction, step, open);
       case insn::Flow::jump:
         if (jump(instruction, step, open)) return true;
-        called = true;  // a tail call
-        return takes_line(step.instruction, reg, step.files | files_before(step.instruction));
-      case insn::Flow::indirect_jump:  // a tail call, if the arguments look like one
-        called = true;
-        return takes_line(step.instruction, reg, step.files | files_before(step.instruction));
+        return call(step, called) && step.held == 0;  // a tail call
+      case insn::Flow::indirect_jump:  // a tail call too, if the arguments look like one
+        return call(step, called) && step.held == 0;
       case insn::Flow::call:
       case insn::Flow::indirect_call:
-        called = true;
-        if (!takes_line(step.instruction, reg, step.files | files_before(step.instruction)))
-          return false;
-        if (!clobbers_arguments(step.instruction)) open.push_back({step.instruction + 1, 0});
+        if (!call(step, called)) return false;
+        if (step.held != 0) open.push_back(step);
         return true;
       default:
         return false;
     }
+  }
+
+  // Takes the step over a call. False if the number is handed over as something else than a line.
+  bool call(Step& step, bool& called) const {
+    RegisterSet preserved = preserved_registers(map_.image().machine());
+    RegisterSet files = step.files | files_before(step.instruction);
+    for (int reg = 0; reg < register_count; reg++) {
+      if (!in(step.held & ~preserved, reg)) continue;
+      if (!takes_line(step.instruction, reg, files)) return false;
+      called = true;
+    }
+    if (clobbers_arguments(step.instruction)) {
+      step.held &= preserved;
+      step.files &= preserved;
+    }
+    step.instruction++;
+    return true;
   }
 
   bool jump(const CodeInstruction& instruction, const Step& step, std::vector<Step>& open) const {
@@ -216,7 +234,7 @@ class LineCode {
     int64_t target = relative_target(map_.image().machine(), instruction);
     auto found = index_.find(static_cast<uint32_t>(target));
     if (target < 0 || found == index_.end()) return false;
-    open.push_back({found->second, step.files});
+    open.push_back({found->second, step.files, step.held});
     return true;
   }
 
