@@ -49,9 +49,11 @@ Result<FoundImages> find_images(const remote::Memory& memory, const remote::Maps
 }
 
 Bytes jump_bytes(const ControlFunction& function) {
-  Bytes jump = {0xe9};  // jmp rel32
-  append_le(jump, static_cast<uint32_t>(function.new_address -
-                                        (function.jump_address + jump_instruction_bytes)));
+  Bytes jump(jump_instruction_bytes);
+  jump[0] = 0xe9;  // jmp rel32
+  store_le(jump, 1,
+           static_cast<uint32_t>(function.new_address -
+                                 (function.jump_address + jump_instruction_bytes)));
   return jump;
 }
 
