@@ -30,6 +30,12 @@ Result<FoundImages> read_images(pid_t pid) {
   return find_images(memory, maps);
 }
 
+bool has_died(pid_t pid) {
+  auto task = remote::read_status(pid);
+  return !task.ok() ? task.error().code == ErrorCode::process_died
+                    : task->state == 'Z' || task->state == 'X';
+}
+
 }  // namespace
 
 std::string_view to_string(Outcome outcome) {
@@ -58,6 +64,11 @@ void complete_report(pid_t pid, ProcessReport& report, const Status& status) {
     for (const Control& image : images->images) report.objects.push_back(state_of(image));
   if (status.ok()) return;
   report.outcome = Outcome::failed;
+  if (has_died(pid)) {  // whatever it was that failed first
+    report.code = ErrorCode::process_died;
+    report.reason = fmt::format("process {} has ended", pid);
+    return;
+  }
   report.code = status.error().code;
   report.reason = status.error().text();
 }

@@ -392,8 +392,10 @@ void Borrowed::give_back() {
     interrupt(tracee_);
     tracee_.kind = StopKind::trap;
     resume(tracee_);
+    session_.timer().start();
     while (wait_if_alive(tracee_, true) == WaitOutcome::nothing_yet) {
     }
+    session_.timer().stop();
     if (tracee_.state != TraceeState::stopped) return;
     session_.note_stop(tracee_);
   }

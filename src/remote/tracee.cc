@@ -96,7 +96,13 @@ WaitOutcome wait_if_alive(Tracee& tracee, bool blocking) {
   info.si_pid = 0;
   int options = WSTOPPED | WEXITED | WNOWAIT | __WALL | (blocking ? 0 : WNOHANG);
   if (::waitid(P_PID, static_cast<id_t>(tracee.tid), &info, options) != 0) {
-    if (errno == EINTR) return WaitOutcome::nothing_yet;
+    if (errno == EINTR) {
+      // A first thread that was killed is a zombie, but not reported as long as others of its
+      // process have not been waited for; and that is up to us too.
+      auto status = read_status(tracee.tid);
+      bool ended = !status.ok() || status->state == 'Z' || status->state == 'X';
+      if (!ended) return WaitOutcome::nothing_yet;
+    }
     tracee.state = TraceeState::gone;
     return WaitOutcome::gone;
   }
