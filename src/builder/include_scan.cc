@@ -1,5 +1,7 @@
 #include "builder/include_scan.h"
 
+#include <cctype>
+
 #include "base/file_system.h"
 #include "builder/command_line.h"
 
@@ -33,29 +35,70 @@ std::string name_in(std::string_view text) {
   return fs::path(text.substr(1, end - 1)).filename();
 }
 
+bool is_name_character(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+}
+
+std::string_view first_word(std::string_view text) {
+  size_t size = 0;
+  while (size < text.size() && is_name_character(text[size])) ++size;
+  return text.substr(0, size);
+}
+
+// One line that begins with '#', which is gone already.
+void read_directive(std::string_view line, IncludeLines& found) {
+  line = skip_blanks(line);
+  std::string_view word = first_word(line);
+  std::string_view rest = skip_blanks(line.substr(word.size()));
+  if (word == "include" || word == "include_next" || word == "import" || word == "embed") {
+    if (std::string name = name_in(rest); !name.empty())
+      found.names.push_back(std::move(name));
+    else if (std::string_view macro = first_word(rest); !macro.empty()) {
+      bool is_call = skip_blanks(rest.substr(macro.size())).starts_with("(");
+      found.macros.push_back(is_call ? "()" : std::string(macro));
+    }
+  } else if (word == "define") {
+    // #define WEIGHT_H "../locale/weight.h"
+    std::string_view macro = first_word(rest);
+    std::string name = name_in(rest.substr(macro.size()));
+    if (!macro.empty() && name.find('.') != std::string::npos)
+      found.definitions.emplace_back(macro, std::move(name));
+  }
+}
+
+// .incbin "file" and .include "file" stand in assembler text anywhere.
+void read_assembler(std::string_view text, IncludeLines& found) {
+  for (std::string_view word : {".incbin", ".include"})
+    for (size_t at = 0; (at = text.find(word, at)) != std::string_view::npos; at += word.size()) {
+      std::string_view rest = text.substr(at + word.size(), 512);
+      rest = skip_blanks(rest.substr(0, rest.find('\n')));
+      while (!rest.empty() && rest.front() == '\\') rest.remove_prefix(1);
+      if (std::string name = name_in(rest); !name.empty() && rest.front() == '"')
+        found.names.push_back(std::move(name));
+    }
+}
+
 }  // namespace
 
-std::vector<std::string> included_names(std::string_view text) {
-  std::vector<std::string> names;
-  for (std::string_view word : {"include", "import", "incbin", "embed"}) {
-    for (size_t at = 0; (at = text.find(word, at)) != std::string_view::npos; at += word.size()) {
-      // "#  include", ".incbin": only blanks between the mark and the word.
-      size_t mark = at;
-      while (mark > 0 && (text[mark - 1] == ' ' || text[mark - 1] == '\t')) --mark;
-      if (mark == 0 || (text[mark - 1] != '#' && text[mark - 1] != '.')) continue;
-      std::string_view rest = text.substr(at + word.size(), 512);
-      rest = rest.substr(0, rest.find('\n'));
-      if (rest.starts_with("_next")) rest.remove_prefix(5);
-      if (!rest.empty() && rest.front() != ' ' && rest.front() != '\t' && rest.front() != '<' &&
-          rest.front() != '"' && rest.front() != '/')
-        continue;
-      names.push_back(name_in(rest));
-    }
+IncludeLines included_names(std::string_view text) {
+  IncludeLines found;
+  read_assembler(text, found);
+  while (!text.empty()) {
+    size_t end = text.find('\n');
+    std::string_view line = skip_blanks(text.substr(0, end));
+    if (line.starts_with("#"))
+      read_directive(line.substr(1), found);
+    else if (line.starts_with("%:"))
+      read_directive(line.substr(2), found);
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 1);
   }
-  return names;
+  return found;
 }
 
 IncludeScan::IncludeScan(const fs::path& root) {
+  std::map<std::string, std::set<std::string>> definitions;  // macro: file names
+  std::map<std::string, std::set<std::string>> by_macro;     // macro: files that include it
   std::error_code failure;
   fs::recursive_directory_iterator end;
   for (fs::recursive_directory_iterator at(root, failure); !failure && at != end;
@@ -65,12 +108,19 @@ IncludeScan::IncludeScan(const fs::path& root) {
     auto text = read_text(at->path(), scanned_file_bytes_max);
     if (!text.ok()) continue;
     std::string includer = at->path().filename();
-    for (std::string& name : included_names(*text)) {
-      if (name.empty())
-        computed_.insert(includer);
-      else
-        includers_[std::move(name)].insert(includer);
-    }
+    IncludeLines lines = included_names(*text);
+    for (const std::string& name : lines.names) includers_[name].insert(includer);
+    for (const std::string& macro : lines.macros) by_macro[macro].insert(includer);
+    for (const auto& [macro, name] : lines.definitions) definitions[macro].insert(name);
+  }
+  for (const auto& [macro, files] : by_macro) {
+    auto known = definitions.find(macro);
+    // A macro that gets its value on the command line, or is put together: may be any file.
+    if (known == definitions.end())
+      computed_.insert(files.begin(), files.end());
+    else
+      for (const std::string& name : known->second)
+        includers_[name].insert(files.begin(), files.end());
   }
 }
 

@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace livecare::builder {
@@ -25,10 +26,14 @@ class IncludeScan {
 
  private:
   std::map<std::string, std::set<std::string>> includers_;  // by included file name
-  std::set<std::string> computed_;  // files with an include line that names no file
+  std::set<std::string> computed_;  // files with an include line that may name any file
 };
 
-// The file names of all include lines of a text; an empty name stands for a computed one.
-std::vector<std::string> included_names(std::string_view text);
+struct IncludeLines {
+  std::vector<std::string> names;   // of included files, without directories
+  std::vector<std::string> macros;  // "#include WEIGHT_H"; "()" for a macro with arguments
+  std::vector<std::pair<std::string, std::string>> definitions;  // #define WEIGHT_H "weight.h"
+};
+IncludeLines included_names(std::string_view text);
 
 }  // namespace livecare::builder
