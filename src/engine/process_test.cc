@@ -196,8 +196,12 @@ TEST_F(Process, AStoppedProcessIsPatchedAndStaysStopped) {
   ASSERT_EQ(waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
   auto report = patch(subject.pid(), one());
   EXPECT_EQ(report.outcome, Outcome::patched) << report.reason;
-  auto state = remote::read_status(subject.pid());
-  EXPECT_EQ(state->state, 'T');
+  char state = 0;  // let go, a thread goes back to its group stop by itself
+  for (int i = 0; i < 1000 && state != 'T'; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    state = remote::read_status(subject.pid())->state;
+  }
+  EXPECT_EQ(state, 'T');
   subject.kill(SIGCONT);
   EXPECT_EQ(subject.ask("f"), "100");
 }

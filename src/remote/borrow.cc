@@ -27,8 +27,8 @@
 // reset the program's handler.
 //
 // Not borrowed: threads on a signal stack or in a coroutine (no knowing what lies below their stack
-// pointer), inside a restartable sequence (it would be resumed in the middle), in a group stop, or
-// under a seccomp filter that we may not suspend (it could kill the process half-way).
+// pointer), inside a restartable sequence (it would be resumed in the middle), or under a seccomp
+// filter that we may not suspend (it could kill the process half-way).
 #include "remote/borrow.h"
 
 #include <linux/rseq.h>
@@ -447,7 +447,8 @@ bool stop_one(SessionImpl& session, Tracee& tracee, uint64_t deadline_us) {
   session.timer().stop();
   if (!stopped) return false;
   session.note_stop(tracee);
-  if (tracee.kind == StopKind::trap) return true;
+  // From a group stop a tracee can be made to run alone; afterwards it is found in it again.
+  if (tracee.kind == StopKind::trap || tracee.kind == StopKind::group) return true;
   resume(tracee);  // a signal first, then again
   return false;
 }
