@@ -36,6 +36,7 @@ constexpr std::string_view usage =
     "Exit code: 0 done, 1 a process or patch failed, 2 usage or configuration, 3 patch server not\n"
     "reachable, 4 untrusted patch or key, 5 not in this build, 6 another run holds the lock.\n";
 
+constexpr size_t key_digits_in_name = 8;
 constexpr std::string_view kernel_part = "patching the kernel";
 constexpr std::string_view register_part = "registration and licences";
 constexpr std::string_view report_part = "reports to the support";
@@ -178,20 +179,19 @@ class Kcarectl {
     if (!ring.ok()) return complain(ring.error());
     auto id = key->id();
     std::string digits = to_hex(ByteView(id.data(), id.size()));
+    // Makers choose their file names without knowing each other (maker.pub): a second one of a name
+    // gets a part of its ID.
+    std::string name = key->name;
     for (const trust::PublicKey& known : *ring) {
       if (known.raw == key->raw) {
         fmt::print("Key {} ({}) is trusted already\n", known.name, digits);
         return KcarectlExit::done;
       }
-      if (known.name == key->name)
-        return complain(make_error(ErrorCode::conflict,
-                                   (paths_.keys / (known.name + ".pub")).native(),
-                                   "is another key of that name; rename the file to import, or "
-                                   "remove the old one"));
+      if (known.name == key->name) name = key->name + "-" + digits.substr(0, key_digits_in_name);
     }
-    auto saved = trust::save_public_key(paths_.keys / (key->name + ".pub"), *key);
+    auto saved = trust::save_public_key(paths_.keys / (name + ".pub"), *key);
     if (!saved.ok()) return complain(saved.error());
-    fmt::print("Key {} ({}) imported\n", key->name, digits);
+    fmt::print("Key {} ({}) imported\n", name, digits);
     return KcarectlExit::done;
   }
 
