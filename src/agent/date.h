@@ -10,7 +10,10 @@ namespace livecare::agent {
 
 struct Day {
   int64_t number = 0;  // days since 1970-01-01
-  friend auto operator<=>(const Day&, const Day&) = default;
+  friend bool operator==(Day a, Day b) { return a.number == b.number; }
+  friend bool operator<(Day a, Day b) { return a.number < b.number; }
+  friend bool operator<=(Day a, Day b) { return a.number <= b.number; }
+  friend bool operator>=(Day a, Day b) { return a.number >= b.number; }
 };
 
 Day today();
