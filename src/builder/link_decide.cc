@@ -121,7 +121,10 @@ std::optional<Decision> Linker::existing(uint32_t unit, uint32_t index, uint32_t
   if (auto import = state.map.imports.find(original); import != state.map.imports.end()) {
     // A file's own definition that the shipped code reaches by name can be interposed: keep that.
     Decision decision;
-    decision.symbol = import_symbol(import->second.name, import->second.version, false);
+    const auto& mine = state.model->nodes()[index];
+    const bool weak =
+        !mine.section && state.unit->patched->symbols()[mine.symbols.front()].bind == STB_WEAK;
+    decision.symbol = import_symbol(import->second.name, import->second.version, weak);
     return decision;
   }
   auto placement = state.map.placements.find(original);

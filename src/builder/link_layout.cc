@@ -193,7 +193,13 @@ void Linker::describe() {
     const bool named = atom.function || atom.place == Place::data;
     if (named && atom.size)
       object.image_symbols.push_back({atom.name, atom.image_offset, atom.size});
-    if (atom.kept) object.kept_data.push_back({atom.name, atom.image_offset, atom.size});
+    if (!atom.kept) continue;
+    for (const auto& other : object.kept_data)
+      if (other.name == atom.name)
+        refuse(atom.name, ".livecare.keep",
+               "two files of the fix keep a variable of that name; "
+               "rename one, the next level finds them by name");
+    object.kept_data.push_back({atom.name, atom.image_offset, atom.size});
   }
   for (const Stub& stub : stubs_)
     object.image_symbols.push_back({stub.name, stub.image_offset, stub_bytes});

@@ -53,8 +53,24 @@ Error cannot(const patchfmt::Object& object, const patchfmt::Symbol& symbol,
                     reason);
 }
 
+// A new variable that code reaches from the base of the target's own thread-local block (patch.h,
+// tls_offset32): the distance of the two blocks, the same in every thread when both are static.
+Result<int64_t> distance_from_target_block(const patchfmt::Object& object,
+                                           const patchfmt::Symbol& name, const SymbolValue& fresh,
+                                           const std::vector<SymbolValue>& values) {
+  for (size_t i = 0; i < values.size() && i < object.symbols.size(); ++i) {
+    if (object.symbols[i].kind != patchfmt::SymbolKind::target_tls) continue;
+    if (!values[i].has_tp_offset || !fresh.has_tp_offset) break;
+    return fresh.tp_offset - (values[i].tp_offset - static_cast<int64_t>(values[i].tls_offset));
+  }
+  return cannot(object, name,
+                "the library's own thread-local block is not in the static area, so code cannot "
+                "reach both from one base; declare the new variable with LIVECARE_THREAD_LOCAL");
+}
+
 Result<int64_t> value_of(const patchfmt::Object& object, const patchfmt::Relocation& relocation,
-                         const SymbolValue& symbol, uint64_t place) {
+                         const SymbolValue& symbol, uint64_t place,
+                         const std::vector<SymbolValue>& values) {
   const patchfmt::Symbol& name = object.symbols[relocation.symbol];
   auto addend = relocation.addend;
   auto address = static_cast<int64_t>(symbol.address);
@@ -75,8 +91,13 @@ Result<int64_t> value_of(const patchfmt::Object& object, const patchfmt::Relocat
       return address + addend - static_cast<int64_t>(place);
     case RelocationKind::tls_module64:
       return static_cast<int64_t>(symbol.tls_module);
-    case RelocationKind::tls_offset64:
     case RelocationKind::tls_offset32:
+      if (name.kind == patchfmt::SymbolKind::new_tls) {
+        TRY(int64_t distance, distance_from_target_block(object, name, symbol, values));
+        return distance + addend;
+      }
+      [[fallthrough]];
+    case RelocationKind::tls_offset64:
       return static_cast<int64_t>(symbol.tls_offset) + addend;
     case RelocationKind::tp_offset64:
     case RelocationKind::tp_offset32:
@@ -107,7 +128,7 @@ Result<RelocatedImage> relocate(const patchfmt::Object& object, uint64_t image,
       return make_error(ErrorCode::invalid_input, object.soname,
                         "a relocation at {:#x} lies outside of the image", relocation.offset);
     TRY(int64_t value,
-        value_of(object, relocation, values[relocation.symbol], image + relocation.offset));
+        value_of(object, relocation, values[relocation.symbol], image + relocation.offset, values));
     if (!fits(relocation.kind, value))
       return cannot(object, object.symbols[relocation.symbol],
                     fmt::format("it is too far away for {} bits; rebuild the patch with references "

@@ -46,6 +46,23 @@ TEST(Relocate, ThreadLocalKinds) {
   EXPECT_NE(dynamic.error().text().find("'thing'"), std::string::npos);
 }
 
+TEST(Relocate, NewThreadLocalFromTheBaseOfTheTargetsBlock) {
+  patchfmt::Object object = one_word(RelocationKind::tls_offset32, 4);
+  object.symbols[0].kind = patchfmt::SymbolKind::new_tls;
+  object.symbols.push_back({patchfmt::SymbolKind::target_tls, "block"});
+  SymbolValue fresh{
+      .is_tls = true, .tls_module = 9, .tls_offset = 16, .has_tp_offset = true, .tp_offset = -500};
+  SymbolValue own{
+      .is_tls = true, .tls_module = 2, .tls_offset = 8, .has_tp_offset = true, .tp_offset = -92};
+  auto distance = relocate(object, 0, {fresh, own});
+  ASSERT_TRUE(distance.ok()) << distance.error().text();
+  EXPECT_EQ(static_cast<int32_t>(word(*distance)), -500 - -100 + 4);
+  own.has_tp_offset = false;
+  auto dynamic = relocate(object, 0, {fresh, own});
+  ASSERT_FALSE(dynamic.ok());
+  EXPECT_NE(dynamic.error().text().find("LIVECARE_THREAD_LOCAL"), std::string::npos);
+}
+
 TEST(Relocate, RefusesWhatDoesNotFit) {
   SymbolValue far{0x7fff'0000'0000, false};
   EXPECT_FALSE(relocate(one_word(RelocationKind::pc32, 0), 0x1000, {far}).ok());

@@ -27,7 +27,8 @@ bool wants_static_block(const patchfmt::Object& patch) {
   for (const patchfmt::Relocation& relocation : patch.relocations) {
     bool is_tp = relocation.symbol < patch.symbols.size() &&
                  (relocation.kind == RelocationKind::tp_offset64 ||
-                  relocation.kind == RelocationKind::tp_offset32);
+                  relocation.kind == RelocationKind::tp_offset32 ||
+                  relocation.kind == RelocationKind::tls_offset32);
     if (is_tp && patch.symbols[relocation.symbol].kind == patchfmt::SymbolKind::new_tls)
       return true;
   }
