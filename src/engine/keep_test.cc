@@ -1,4 +1,5 @@
 // Memory of an undone patch is freed only when nobody can reach it.
+
 #include "engine/fixture_test.h"
 
 namespace livecare::engine {
@@ -29,15 +30,20 @@ jmp_buf* jump;
 ucontext_t main_context, coroutine;
 static char coroutine_stack[65536];
 void yield(void) { swapcontext(&coroutine, &main_context); }
+// Left-over words on the stack would keep the patch as well.
+static __attribute__((noinline)) void scrub(void) {
+  volatile char room[16384];
+  for (unsigned i = 0; i < sizeof room; ++i) room[i] = 0;
+}
 static void run_coroutine(void) { f(3); f(3); for (;;) yield(); }
 int main() {
   char line[64];
   setvbuf(stdout, 0, _IOLBF, 0);
   puts("ready");
   while (fgets(line, sizeof line, stdin)) {
-    if (!strcmp(line, "forget\n")) { callback = 0; jump = 0; puts("ok"); continue; }
+    if (!strcmp(line, "forget\n")) { callback = 0; jump = 0; scrub(); puts("ok"); continue; }
     if (!strcmp(line, "callback\n")) { printf("%ld\n", callback(5)); continue; }
-    if (!strcmp(line, "handler\n")) { signal(SIGUSR1, SIG_DFL); puts("ok"); continue; }
+    if (!strcmp(line, "handler\n")) { signal(SIGUSR1, SIG_DFL); scrub(); puts("ok"); continue; }
     if (!strcmp(line, "raise\n")) { raise(SIGUSR1); puts("ok"); continue; }
     if (!strcmp(line, "start\n")) {
       getcontext(&coroutine);
@@ -60,6 +66,7 @@ int main() {
   patchfmt::Patchset level(const std::string& source) {
     return make_patchset({make_object(shop_, library_, source, {"f"})});
   }
+
   static std::string state_after_undo(Subject& subject) {
     auto report = unpatch(subject.pid(), {});
     EXPECT_TRUE(report.outcome == Outcome::unpatched || report.outcome == Outcome::unchanged)

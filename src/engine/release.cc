@@ -16,6 +16,8 @@
 // and the own page: only libgcc has them, for as long as the image is registered with it, and it is
 // deregistered before it is unmapped.
 //
+// The kernel holds pointers too: signal handlers are asked for one by one (handlers.cc).
+//
 // A search that would have to stop a process for long is not made (searched_bytes_max): the image
 // is kept. Rejected: searching while the process runs, where a pointer can move from a place that
 // is yet to be read to one that has been.
@@ -27,6 +29,7 @@
 #include "base/file_system.h"
 #include "base/log.h"
 #include "engine/calls.h"
+#include "engine/handlers.h"
 #include "engine/layout.h"
 #include "engine/stage.h"
 #include "engine/stale.h"
@@ -110,27 +113,32 @@ Result<std::vector<Control>> unreferenced(remote::Session& session, Target& targ
     if (hit == hits.end()) {
       free.push_back(image);
     } else {
-      log(LogLevel::debug, "image at {:#x} is kept: a word at {:#x} points to {:#x}",
-          image.region.address, hit->at.address(), hit->target.address());
+      log(LogLevel::debug, "image at {:#x} is kept: a word at {:#x} (thread {}) points to {:#x}",
+          image.region.address, hit->at.address(), hit->tid, hit->target.address());
     }
   }
   return free;
 }
 
-Status free_one(remote::Session& session, Target& target, const Control& image,
-                const Limits& limits) {
+Result<bool> free_one(remote::Session& session, Target& target, const Control& image,
+                      const Limits& limits) {
   TRY(bool registered, is_registered(session.memory(), image));
   remote::BorrowOptions options;
   options.call_us_max = limits.remote_call_us_max;
   if (registered) {
     TRY(options.acceptable, proved_free_stack(target));
   }
-  return session.borrow(options, [&](remote::BorrowedThread& thread) -> Status {
-    TRY_STATUS(deregister_unwind_info(thread, image));
-    TRY_STATUS(unmap_image(thread, image));
+  bool freed = false;
+  TRY_STATUS(session.borrow(options, [&](remote::BorrowedThread& thread) -> Status {
+    TRY(int signal, handler_inside(thread, image));
+    if (signal != 0) return ok_status();
+    Status removed = deregister_unwind_info(thread, image);
+    if (removed.ok()) removed = unmap_image(thread, image);
+    freed = removed.ok();
     step("freed");
-    return ok_status();
-  });
+    return removed;
+  }));
+  return freed;
 }
 
 }  // namespace
@@ -143,8 +151,8 @@ Result<size_t> release_images(remote::Session& session, Target& target,
   for (size_t round = 0; !left.empty(); ++round) {
     TRY(std::vector<Control> free, unreferenced(session, target, left, limits));
     for (const Control& image : free) {
-      TRY_STATUS(free_one(session, target, image, limits));
-      ++freed;
+      TRY(bool gone, free_one(session, target, image, limits));
+      if (gone) ++freed;
       std::erase_if(left, [&](const Control& candidate) {
         return candidate.region.address == image.region.address;
       });

@@ -110,13 +110,15 @@ class Transaction {
     }
     for (const Error& damaged : target_.images().damaged) return damaged;
     undone_.clear();
+    bool any_kept = false;
     for (const Control& image : target_.images().images) {
+      any_kept = any_kept || image.state == State::kept;
       bool chosen = build_ids->empty() || std::find(build_ids->begin(), build_ids->end(),
                                                     image.build_id) != build_ids->end();
       if (chosen && image.state == State::live) undone_.push_back(image);
     }
     if (undone_.empty()) note("nothing to undo");
-    return !undone_.empty();
+    return any_kept || !undone_.empty();
   }
 
   void note(std::string_view text) {
@@ -244,6 +246,13 @@ class Transaction {
   }
 
   Status undo(Session& session) {
+    if (!undone_.empty()) TRY_STATUS(undo_all(session));
+    released_ = undone_;
+    release_undone(session);
+    return ok_status();
+  }
+
+  Status undo_all(Session& session) {
     bool before = std::any_of(undone_.begin(), undone_.end(), [](const Control& image) {
       return has_hooks(image, HookWhen::before_undo);
     });
@@ -264,8 +273,6 @@ class Transaction {
     TRY_STATUS(std::move(status));
     report_.outcome = Outcome::unpatched;
     hooks_after(session, undone_, HookWhen::after_undo);
-    released_ = undone_;
-    release_undone(session);
     return ok_status();
   }
 
