@@ -135,7 +135,7 @@ void AtomCutter::cut_gap(const elf::Section& section, uint64_t begin, uint64_t e
     auto code = section.bytes.slice(begin, end - begin);
     if (code && is_code_padding(map_.image_->machine(), *code)) return;
     add(section, AtomKind::code, begin, end);
-  } else if ((section.flags & SHF_MERGE) && section.entry_size > 0) {
+  } else if ((section.flags & SHF_MERGE) && section.entry_size > 0 && section.type != SHT_NOBITS) {
     cut_merge_gap(section, begin, end);
   } else {
     gaps_.push_back({section.index, begin, end});

@@ -55,6 +55,7 @@ bool all_zero(const Bytes& bytes, size_t from) {
 }  // namespace
 
 Bytes masked_bytes(const ObjectMap& map, AtomId id) {
+  if (map.atom(id).zero) return {};
   return masked_range(map, id, 0, map.atom(id).size);
 }
 
@@ -211,7 +212,7 @@ bool Comparer::same_pieces(Piece original, Piece patched, bool tolerate_padding)
   uint64_t size_a = original.end - original.begin, size_b = patched.end - patched.begin;
   uint64_t longer = std::max(size_a, size_b), common = std::min(size_a, size_b);
   if (size_a != size_b && (!tolerate_padding || longer - common >= padding_bytes_max)) return false;
-  if (a.zero && b.zero) return size_a == size_b;
+  if (a.zero || b.zero) return size_a == size_b && is_all_zero(a, b);
   Bytes bytes_a = masked_range(original_, original.atom, original.begin, original.end);
   Bytes bytes_b = masked_range(patched_, patched.atom, patched.begin, patched.end);
   if (!std::equal(bytes_a.begin(), bytes_a.begin() + static_cast<std::ptrdiff_t>(common),
@@ -232,6 +233,16 @@ bool Comparer::same_pieces(Piece original, Piece patched, bool tolerate_padding)
     if (!same_target(*refs_a[i], *refs_b[i])) return false;
   }
   return true;
+}
+
+// At least one of the two takes no bytes in its file.
+bool Comparer::is_all_zero(const Atom& original, const Atom& patched) const {
+  if (!original.refs.empty() || !patched.refs.empty()) return false;
+  auto zero = [](const ObjectMap& map, const Atom& atom) {
+    ByteView bytes = map.bytes(atom);
+    return std::all_of(bytes.begin(), bytes.end(), [](uint8_t b) { return b == 0; });
+  };
+  return zero(original_, original) && zero(patched_, patched);
 }
 
 std::string Comparer::describe(const Ref& original, const Ref& patched) const {

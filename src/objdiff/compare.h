@@ -46,6 +46,7 @@ class Comparer {
   bool same_pieces(Piece original, Piece patched, bool tolerate_padding);
   bool same_strings(const Ref& original, const Ref& patched) const;
   bool same_exception_tables(const Atom& original, const Atom& patched);
+  bool is_all_zero(const Atom& original, const Atom& patched) const;
   std::string describe(const Ref& original, const Ref& patched) const;
 
   const ObjectMap& original_;
@@ -58,7 +59,7 @@ class Comparer {
   bool settling_ = false;
 };
 
-// Bytes of an atom with every reference's field zeroed.
+// Bytes of an atom with every reference's field zeroed; none for one that is all zero by nature.
 Bytes masked_bytes(const ObjectMap& map, AtomId id);
 // Same number, place and kind of references.
 bool same_ref_places(const Atom& original, const Atom& patched);

@@ -14,6 +14,11 @@ Result<ObjectMap> ObjectMap::make(const elf::Image& image) {
   if (image.kind() != elf::Kind::relocatable)
     return make_error(ErrorCode::invalid_input, image.name(),
                       "not a relocatable object; give the .o file that the compiler wrote");
+  for (const elf::Symbol& symbol : image.symbols())
+    if (symbol.name == "__gnu_lto_slim")
+      return make_error(ErrorCode::unsupported, image.name(),
+                        "holds no code yet, only what link-time optimisation starts from; compile "
+                        "with -fno-lto");
   ObjectMap map(image);
   AtomCutter cutter(map);
   TRY_STATUS(cutter.cut_named());
@@ -58,6 +63,7 @@ Extent ObjectMap::extent(AtomId id) const {
 
 Reference ObjectMap::resolve(const elf::Relocation& relocation, uint32_t in_section) const {
   Place place = find(in_section, static_cast<int64_t>(relocation.offset));
+  if (relocation.symbol >= image_->symbols().size()) return {};
   Ref ref;
   bool known = false;
   if (place.atom != no_atom) {

@@ -124,6 +124,13 @@ Status RefReader::read_data() {
 
 Status RefReader::read_unwind() {
   TRY(unwind_, read_unwind_entries(map_.image()));
+  for (const UnwindEntry& entry : unwind_)
+    for (const elf::Relocation* relocation : {entry.code, entry.lsda, entry.personality})
+      if (relocation && relocation->symbol >= map_.image().symbols().size())
+        return make_error(
+            ErrorCode::invalid_input, map_.image().name(),
+            "relocation at {:#x} of .eh_frame has no symbol; compile the object again",
+            relocation->offset);
   return ok_status();
 }
 

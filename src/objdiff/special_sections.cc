@@ -16,6 +16,7 @@ struct Row {
 // entry_tables.cc.
 constexpr Row rows[] = {
     {".eh_frame", false, SectionRole::ignored},
+    {".sframe", false, SectionRole::ignored},
     {".note", true, SectionRole::ignored},
     {".stapsdt.base", false, SectionRole::ignored},
     {".llvm_addrsig", false, SectionRole::ignored},

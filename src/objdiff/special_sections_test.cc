@@ -136,6 +136,14 @@ TEST_P(SpecialSections, AbsoluteSymbolChangedIsRefused) {
   expect_refused(diff, "limit", "absolute");
 }
 
+TEST_P(SpecialSections, LinkTimeOptimisationIsAnError) {
+  if (!GetParam().is_gcc()) return;  // clang writes bitcode, which is no ELF file
+  elf::Image slim = compile("int f(int x) { return x; }", ".c", {"-flto", "-fno-fat-lto-objects"});
+  auto result = diff(slim, slim);
+  ASSERT_FALSE(result.ok());
+  EXPECT_THAT(result.error().text(), testing::HasSubstr("-fno-lto"));
+}
+
 TEST_P(SpecialSections, DamagedInputIsAnError) {
   elf::Image good = compile("int g(int); int f(int x) { return g(x); }", ".c", {});
   elf::Image linked = elf::Image::open("/proc/self/exe").value();
