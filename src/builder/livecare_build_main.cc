@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "builder/fix_patch.h"
+#include "builder/objdiff_command.h"
 #include "builder/patch_file_options.h"
 #include "builder/publish.h"
 #include "builder/user_command.h"
@@ -83,6 +84,18 @@ int main(int argc, char** argv) {
   add_cache_options(*fetch, prepare_options);
   fetch->callback(
       [&] { exit_code = builder::fetch_command(package, directory, prepare_options, std::cout); });
+
+  std::string original, patched;
+  bool objdiff_as_json = false;
+  auto* objdiff = app.add_subcommand(
+      "objdiff", "compare two objects: exit 0 changed, 1 nothing changed, 2 refused");
+  objdiff->add_option("original", original, "the object before the fix")->required();
+  objdiff->add_option("patched", patched, "the object with the fix")->required();
+  objdiff->add_flag("--json", objdiff_as_json, "result as JSON");
+  objdiff->callback([&] {
+    auto code = builder::objdiff_command(original, patched, objdiff_as_json, std::cout);
+    exit_code = code.ok() ? *code : builder::objdiff_refused;
+  });
 
   builder::add_patch_file_commands(app, builder::default_key(), exit_code);
 

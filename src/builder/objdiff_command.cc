@@ -118,7 +118,14 @@ Result<int> objdiff_command(const std::filesystem::path& original,
     TRY(elf::Image after, elf::Image::open(patched));
     return objdiff::diff(before, after);
   };
-  auto compared = compare();
+  auto guarded = [&]() -> Result<objdiff::Diff> {
+    try {
+      return compare();
+    } catch (const std::exception& failure) {
+      return make_error(ErrorCode::internal, patched.string(), "{}", failure.what());
+    }
+  };
+  auto compared = guarded();
   objdiff::Diff diff;
   if (compared.ok())
     diff = std::move(compared).value();
