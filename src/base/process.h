@@ -25,10 +25,10 @@ struct Command {
 };
 
 struct CommandResult {
-  int exit_code = 0;   // 128 + signal when it was killed
+  int exit_code = 0;       // 128 + signal when it was killed
   bool was_ended = false;  // by keep_going
-  std::string output;  // standard output (empty when output_file is set), bounded by 256 MiB
-  std::string errors;  // standard error, bounded likewise
+  std::string output;      // standard output (empty when output_file is set), bounded by 256 MiB
+  std::string errors;      // standard error, bounded likewise
 };
 
 // The error is for a program that could not be started; a non-zero exit is a value.

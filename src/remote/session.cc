@@ -28,6 +28,8 @@
 //
 // Rejected: the cgroup freezer (moves processes between groups, needs one), SIGSTOP (visible to the
 // parent), PTRACE_ATTACH (the same), TRACECLONE (above).
+#include "remote/session.h"
+
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <sys/ptrace.h>

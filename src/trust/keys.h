@@ -27,7 +27,8 @@ struct PrivateKey {
 };
 
 Result<PrivateKey> generate_key();
-Status save_private_key(const std::filesystem::path& path, const PrivateKey& key);  // never overwrites
+Status save_private_key(const std::filesystem::path& path,
+                        const PrivateKey& key);  // never overwrites
 Status save_public_key(const std::filesystem::path& path, const PublicKey& key);
 Result<PrivateKey> load_private_key(const std::filesystem::path& path);
 Result<PublicKey> load_public_key(const std::filesystem::path& path);
