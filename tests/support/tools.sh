@@ -22,9 +22,10 @@ need_packages() {
   [ -n "${LIVECARE_NO_APT:-}" ] || "$root/tools/setup.sh" "$@"
 }
 
-# Makes DIR/maker.key and DIR/maker.pub once; patches are signed with it and it is the one trusted.
+# Makes DIR/maker.key and DIR/maker.pub once (LIVECARE_KEY names another pair): patches are signed with
+# it and it is the one trusted.
 make_key() {
-  key=$1/maker.key
+  key=${LIVECARE_KEY:-$1/maker.key}
   mkdir -p "$1"
   [ -e "$key" ] || "$bin/livecare-build" keygen "$1/maker" >/dev/null
 }
