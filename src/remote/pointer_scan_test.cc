@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "remote/maps.h"
 #include "remote/stack_scan.h"
@@ -64,7 +65,11 @@ TEST(PointerScan, LooksAtRegisters) {
       register unsigned long r asm("r13") = 0x7e57000123;
       for (;;) asm volatile("" : "+r"(r));
     })");
-  auto hits = scan(target, {RemoteAddress(0x7e57000000), 0x1000});
+  std::vector<PointerHit> hits;
+  for (int i = 0; i < 100 && hits.empty(); ++i) {  // until it has come to its loop
+    ::usleep(5000);
+    hits = scan(target, {RemoteAddress(0x7e57000000), 0x1000});
+  }
   ASSERT_FALSE(hits.empty());
   EXPECT_EQ(hits[0].tid, target.pid());
 }

@@ -15,7 +15,7 @@
 namespace livecare::remote {
 namespace {
 
-constexpr int wait_ms = 600;
+constexpr int wait_ms = 300;
 constexpr int late_ms = 250;  // a loaded machine
 
 // setup: declarations and set-up in main; call: an expression of type long that waits WAIT ms for
@@ -207,6 +207,36 @@ const Case signal_cases[] = {
      "pthread_kill(main_thread, SIGUSR2)", LONG_MIN, 0, SIGUSR2},
 };
 
+// The limit of 20 seconds (SO_RCVTIMEO, SO_SNDTIMEO) is what makes the kernel answer EINTR.
+constexpr const char* sockets =
+    "static int s[2], l; static char b[4096]; static struct timeval tv = {20, 0};\n"
+    "static struct iovec iov = {b, 1}; static struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = "
+    "1};\n"
+    "static struct sockaddr_un name; static socklen_t len = sizeof name;\n"
+    "static void limit(int fd) { setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);\n"
+    "  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv); }\n"
+    "static void put(void) { if (write(s[1], b, 1) != 1) abort(); }\n"
+    "static void drain(void) { for (int i = 0; i < 200; i++) if (recv(s[1], b, 4096, MSG_DONTWAIT) "
+    "< 0) break; }\n"
+    "static void fill(void) { while (send(s[0], b, 4096, MSG_DONTWAIT) > 0); }\n"
+    "static void hear(void) { l = socket(AF_UNIX, SOCK_STREAM, 0); name.sun_family = AF_UNIX;\n"
+    "  bind(l, (void *)&name, 2); getsockname(l, (void *)&name, &len); listen(l, 0); limit(l); }\n"
+    "static int reach(void) { int c = socket(AF_UNIX, SOCK_STREAM, 0); limit(c);\n"
+    "  return connect(c, (void *)&name, len); }\n";
+constexpr const char* pair_setup = "socketpair(AF_UNIX, SOCK_STREAM, 0, s); limit(s[0])";
+constexpr const char* full_setup = "socketpair(AF_UNIX, SOCK_STREAM, 0, s); limit(s[0]); fill()";
+
+const Case socket_cases[] = {
+    {"read", sockets, pair_setup, "read(s[0], b, 1)", "put()", LONG_MIN, 0, 1},
+    {"recv", sockets, pair_setup, "recv(s[0], b, 1, 0)", "put()", LONG_MIN, 0, 1},
+    {"recvmsg", sockets, pair_setup, "recvmsg(s[0], &msg, 0)", "put()", LONG_MIN, 0, 1},
+    {"write", sockets, full_setup, "write(s[0], b, 1)", "drain()", LONG_MIN, 0, 1},
+    {"send", sockets, full_setup, "send(s[0], b, 1, 0)", "drain()", LONG_MIN, 0, 1},
+    {"sendmsg", sockets, full_setup, "sendmsg(s[0], &msg, 0)", "drain()", LONG_MIN, 0, 1},
+    {"accept", sockets, "hear()", "(accept(l, 0, 0) > 0)", "reach()", LONG_MIN, 0, 1},
+    {"connect", sockets, "hear(); reach()", "reach()", "accept(l, 0, 0)", LONG_MIN, 0, 0},
+};
+
 const Case aio_cases[] = {
     {"io_getevents",
      "static aio_context_t ctx; static struct io_event got[1]; static int fd;\n"
@@ -239,6 +269,9 @@ TEST(Rewind, SystemVIpc) {
 }
 TEST(Rewind, SignalWaits) {
   for (const Case& one : signal_cases) check(one, false);
+}
+TEST(Rewind, Sockets) {
+  for (const Case& one : socket_cases) check(one, false);
 }
 TEST(Rewind, AsynchronousIo) {
   for (const Case& one : aio_cases) check(one, false);

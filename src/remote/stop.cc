@@ -159,9 +159,14 @@ Status Stop::prepare() {
   areas_.emplace(maps);
   look_at_sleepers();
   size_t count = session_.tracees().size();
-  tasks_.reserve(count + 256);
-  slots_.reserve(count + 256);
-  ranges_.reserve(count + 256);
+  // Grown and emptied again, so that the memory is there and not only promised.
+  constexpr size_t newcomers = 256;
+  tasks_.resize(count + newcomers);
+  slots_.resize(count + newcomers);
+  ranges_.resize(count + newcomers);
+  tasks_.clear();
+  slots_.clear();
+  ranges_.clear();
   size_t bytes = 0;
   for (const Tracee& tracee : session_.tracees()) {
     size_t size = stack_slot_bytes_min;
@@ -355,16 +360,16 @@ void Stop::resume_all() {
 Result<StopReport> Stop::run(const std::function<Status(StoppedProcess&)>& work) {
   TRY_STATUS(prepare());
   std::optional<Urgent> urgent(std::in_place);
+  session_.timer().start();  // setting a timer costs as much as a stop of one thread
   uint64_t start = monotonic_ns();
   deadline_us_ = start / 1000 + options_.stop_window_us_max;
-  session_.timer().start();
   Status outcome = gather();
-  session_.timer().stop();
   uint64_t gathered = monotonic_ns();
   if (outcome.ok()) outcome = work(*this);
   uint64_t worked = monotonic_ns();
   resume_all();
   uint64_t end = monotonic_ns();
+  session_.timer().stop();
   urgent.reset();
   session_.pump();
   if (!outcome.ok()) return outcome.take_error();

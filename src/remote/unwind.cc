@@ -15,6 +15,9 @@
 // given by the caller as .eh_frame bytes and wrapped into an ELF file in memory, since that is all
 // that libdwfl knows.
 //
+// A coroutine has a first frame of its own, so that such a walk ends well without having seen the
+// stack that the thread began on; it does not count. (A signal stack leads back there.)
+//
 // Memory is read from the stack that the stop has already copied; only what lies outside of it
 // (a signal stack, a frame in a coroutine) is read from the process.
 //
@@ -76,7 +79,8 @@ struct Unwinder::State {
   Dwfl* dwfl = nullptr;
   const StoppedTask* task = nullptr;  // being walked
   StackWalk* walk = nullptr;
-  bool ended = false;  // the last frame's return address is undefined
+  bool ended = false;              // the last frame's return address is undefined
+  mutable bool home_seen = false;  // a word of the stack that the thread began on was read
 
   ~State() {
     if (dwfl != nullptr) ::dwfl_end(dwfl);
@@ -89,6 +93,7 @@ struct Unwinder::State {
       word = *value;
       return true;
     }
+    home_seen |= at - task->home_start.address() < task->home_stack.size();
     auto value = memory->read_value(RemotePtr<uint64_t>(at));
     if (value.ok()) word = *value;
     return value.ok();
@@ -280,10 +285,12 @@ StackWalk Unwinder::walk(const StoppedTask& task) {
   State& state = *state_;
   state.task = &task;
   state.walk = &walk;
-  state.ended = false;
+  state.ended = state.home_seen = false;
   int result = ::dwfl_getthread_frames(state.dwfl, task.tid, Callbacks::frame, &state);
   if (walk.why.empty() && result != 0) walk.why = ::dwfl_errmsg(-1);
   if (walk.why.empty() && !state.ended) walk.why = "does not end in a known first frame";
+  if (walk.why.empty() && !task.home_stack.empty() && !state.home_seen)
+    walk.why = "runs in a coroutine, and the stack that it will come back to cannot be walked";
   walk.complete = walk.why.empty();
   state.task = nullptr;
   state.walk = nullptr;

@@ -12,11 +12,10 @@
 #include <vector>
 
 #include "base/file_system.h"
+#include "engine/engine.h"
 #include "perf/floor.h"
+#include "perf/stop_patch.h"
 #include "perf/stop_shared.h"
-#include "remote/maps.h"
-#include "remote/session.h"
-#include "remote/stack_scan.h"
 
 namespace livecare::perf {
 namespace {
@@ -39,12 +38,11 @@ class StopTarget {
     shared_ = static_cast<StopShared*>(
         ::mmap(nullptr, sizeof(StopShared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
     ::close(fd);
-    std::string program =
-        std::filesystem::read_symlink("/proc/self/exe").parent_path() / "stop_target";
+    program_ = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "stop_target";
     pid_ = ::fork();
     if (pid_ == 0) {
       std::string count = std::to_string(threads);
-      ::execl(program.c_str(), program.c_str(), count.c_str(), file.c_str(), nullptr);
+      ::execl(program_.c_str(), program_.c_str(), count.c_str(), file.c_str(), nullptr);
       ::_exit(127);
     }
     while (shared_->ready == 0) {
@@ -61,71 +59,129 @@ class StopTarget {
   StopTarget& operator=(const StopTarget&) = delete;
 
   pid_t pid() const { return pid_; }
+  const std::string& program() const { return program_; }
   // The largest gap that the busy thread saw while action ran.
   double gap_us_during(const std::function<void()>& action) {
     uint32_t request = ++shared_->reset;
     while (shared_->acknowledged != request) ::usleep(10);
     action();
-    ::usleep(100);
+    return gap_us();
+  }
+  double gap_us() const {
+    ::usleep(100);  // the thread may have been the last to run on
     return static_cast<double>(shared_->largest_gap_ns) / 1000;
+  }
+  // Nanoseconds of one call, mean of many; value is what they came to.
+  double call_ns(int& value) {
+    constexpr uint32_t calls = 2'000'000;
+    shared_->calls_wanted = calls;
+    while (shared_->calls_wanted != 0) ::usleep(100);
+    value = shared_->last_value;
+    return static_cast<double>(shared_->calls_ns) / calls;
   }
 
  private:
+  std::string program_;
   pid_t pid_ = -1;
   StopShared* shared_ = nullptr;
   std::optional<TemporaryDirectory> directory_;
 };
 
-// A stop as the engine makes it: all tasks, full stack check, one write.
-Result<double> stop_us(pid_t pid) {
-  double us = 0;
-  Status outcome = remote::with_session(pid, {}, [&](remote::Session& session) -> Status {
-    TRY(remote::Maps maps, remote::Maps::read(pid));
-    remote::RemoteAddress code;
-    for (const remote::Mapping& mapping : maps.all())
-      if (mapping.executable && code.is_null()) code = mapping.range.start;
-    remote::RangeSet set({{code, 16}});
-    TRY(remote::StopReport report, session.stop({}, [&](remote::StoppedProcess& process) -> Status {
-      for (const remote::StoppedTask& task : process.tasks())
-        if (!remote::proved_outside(task, set))
-          return make_error(ErrorCode::refused, "benchmark", "stack not proved");
-      TRY(Bytes bytes, process.memory().read(code, 8));
-      TRY_STATUS(process.write(code, bytes));
-      process.release_after();
-      return ok_status();
+struct PatchTimes {
+  double patch_us = 0;
+  double unpatch_us = 0;
+};
+
+// One patch and its undoing by the engine, with the full check of every stack.
+Result<PatchTimes> patch_and_unpatch(pid_t pid, const patchfmt::Patchset& patchset,
+                                     const std::function<void()>& between) {
+  PatchTimes times;
+  engine::ProcessReport patched = engine::patch(pid, patchset);
+  if (patched.outcome != engine::Outcome::patched)
+    return make_error(ErrorCode::internal, "patch", "{}: {}", to_string(patched.outcome),
+                      patched.reason);
+  times.patch_us = static_cast<double>(patched.stop_us);
+  between();
+  engine::ProcessReport undone = engine::unpatch(pid, {});
+  if (undone.outcome != engine::Outcome::unpatched)
+    return make_error(ErrorCode::internal, "unpatch", "{}: {}", to_string(undone.outcome),
+                      undone.reason);
+  times.unpatch_us = static_cast<double>(undone.stop_us);
+  return times;
+}
+
+struct Row {
+  std::vector<double> floor, patch, unpatch, gap_floor, gap_patch;
+
+  void print(int threads) const {
+    fmt::print("{:>8} {:>10.0f} {:>10.0f} {:>6.2f} {:>12.0f} {:>6.2f} {:>13.0f} {:>13.0f}\n",
+               threads, median(floor), median(patch), median(patch) / median(floor),
+               median(unpatch), median(unpatch) / median(floor), median(gap_floor),
+               median(gap_patch));
+  }
+};
+
+Status measure(int threads, int rounds, Row& row) {
+  StopTarget target(threads);
+  TRY(patchfmt::Patchset patchset, stop_target_patch(target.program()));
+  for (int i = 0; i < rounds; ++i) {
+    Status outcome = ok_status();
+    row.gap_floor.push_back(target.gap_us_during([&] {
+      auto us = floor_us(target.pid());
+      if (us.ok()) row.floor.push_back(*us);
+      if (!us.ok()) outcome = us.take_error();
     }));
-    us = static_cast<double>(report.stop_us);
-    if (getenv("V")) fmt::print(stderr, "{} {} {}\n", report.stop_us, report.gather_us, report.work_us);
-    return ok_status();
-  });
-  if (!outcome.ok()) return outcome.take_error();
-  return us;
+    double gap = 0;
+    target.gap_us_during([&] {
+      auto times = patch_and_unpatch(target.pid(), patchset, [&] { gap = target.gap_us(); });
+      if (!times.ok()) {
+        outcome = times.take_error();
+        return;
+      }
+      row.patch.push_back(times->patch_us);
+      row.unpatch.push_back(times->unpatch_us);
+    });
+    row.gap_patch.push_back(gap);
+    if (!outcome.ok()) return outcome;
+  }
+  return ok_status();
+}
+
+// Calls before, while patched, and after.
+Status measure_calls(int rounds) {
+  StopTarget target(1);
+  TRY(patchfmt::Patchset patchset, stop_target_patch(target.program()));
+  std::vector<double> before, patched;
+  int value_before = 0, value_patched = 0;
+  for (int i = 0; i < rounds; ++i) {
+    before.push_back(target.call_ns(value_before));
+    auto times = patch_and_unpatch(target.pid(), patchset,
+                                   [&] { patched.push_back(target.call_ns(value_patched)); });
+    if (!times.ok()) return times.take_error();
+  }
+  if (value_before == value_patched)
+    return make_error(ErrorCode::internal, "stop_target", "the patch has no effect");
+  fmt::print("one call: {:.2f} ns before, {:.2f} ns patched (one jump: {:+.2f} ns)\n",
+             median(before), median(patched), median(patched) - median(before));
+  return ok_status();
 }
 
 int run(int rounds) {
-  fmt::print("{:>8} {:>12} {:>12} {:>8} {:>14} {:>14}\n", "threads", "floor us", "stop us", "ratio",
-             "gap floor us", "gap stop us");
+  fmt::print("{:>8} {:>10} {:>10} {:>6} {:>12} {:>6} {:>13} {:>13}\n", "threads", "floor us",
+             "patch us", "ratio", "unpatch us", "ratio", "gap floor us", "gap patch us");
   for (int threads : sizes) {
-    StopTarget target(threads);
-    std::vector<double> floors, stops, floor_gaps, stop_gaps;
-    for (int i = 0; i < rounds; ++i) {
-      floor_gaps.push_back(target.gap_us_during([&] {
-        auto us = floor_us(target.pid());
-        LIVECARE_ASSERT(us.ok());
-        floors.push_back(*us);
-      }));
-      stop_gaps.push_back(target.gap_us_during([&] {
-        auto us = stop_us(target.pid());
-        if (!us.ok()) fmt::print(stderr, "{}\n", us.error().text());
-        LIVECARE_ASSERT(us.ok());
-        stops.push_back(*us);
-      }));
+    Row row;
+    Status outcome = measure(threads, rounds, row);
+    if (!outcome.ok()) {
+      fmt::print(stderr, "stop_time: {}\n", outcome.error().text());
+      return 1;
     }
-    fmt::print("{:>8} {:>12.0f} {:>12.0f} {:>8.2f} {:>14.0f} {:>14.0f}\n", threads, median(floors),
-               median(stops), median(stops) / median(floors), median(floor_gaps),
-               median(stop_gaps));
+    row.print(threads);
   }
-  return 0;
+  Status outcome = measure_calls(rounds);
+  if (outcome.ok()) return 0;
+  fmt::print(stderr, "stop_time: {}\n", outcome.error().text());
+  return 1;
 }
 
 }  // namespace
