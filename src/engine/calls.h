@@ -18,13 +18,6 @@ Result<std::function<Status(const remote::StoppedTask&)>> proved_free_stack(Targ
 // Whether anything of that kind is needed to stage an object.
 bool needs_calls(const Target& target, const PlannedObject& planned);
 
-// Makes frames of the image known to libgcc's unwinder, where one is loaded. Afterwards
-// control.unwinder_deregister says how to undo it, in memory as well. Does nothing for an image
-// that is registered already.
-Status register_unwind_info(remote::BorrowedThread& thread, const Target& target, Control& control);
-Result<bool> is_registered(const remote::Memory& memory, const Control& control);
-Status deregister_unwind_info(remote::BorrowedThread& thread, const Control& control);
-
 // Runs the hooks of that kind in order; the first that returns non-zero is an error with its name.
 Status run_hooks(remote::BorrowedThread& thread, const Control& control, patchfmt::HookWhen when);
 bool has_hooks(const Control& control, patchfmt::HookWhen when);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/unwinder.h"
+
 namespace livecare::engine {
 namespace {
 
@@ -99,6 +101,8 @@ class Planner {
         if (planned) plan.objects.push_back(std::move(*planned));
       }
     }
+    for (const PlannedObject& planned : plan.objects)
+      if (planned.patch->eh_frame_size != 0) TRY_STATUS(check_unwinders(target_));
     if (plan.objects.empty())
       plan.nothing_to_do = found ? fmt::format("level {} is in memory already", patchset_.level)
                                  : "the process has loaded no object of this patchset";

@@ -35,6 +35,7 @@
 #include "engine/stale.h"
 #include "engine/steps.h"
 #include "engine/unsearched.h"
+#include "engine/unwinder.h"
 #include "remote/stack_scan.h"
 
 namespace livecare::engine {

@@ -1,6 +1,5 @@
 #include "engine/tls_block.h"
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -9,6 +8,7 @@
 
 #include "base/fd.h"
 #include "engine/layout.h"
+#include "engine/loader.h"
 #include "engine/steps.h"
 #include "engine/tls_carrier.h"
 
@@ -21,7 +21,6 @@ using remote::RemoteAddress;
 using remote::RemotePtr;
 
 constexpr std::string_view memfd_name = "livecare-tls";
-constexpr uint64_t dlopen_mode_flag = 0x8000'0000;  // __RTLD_DLOPEN, for __libc_dlopen_mode
 
 bool wants_static_block(const patchfmt::Object& patch) {
   for (const patchfmt::Relocation& relocation : patch.relocations) {
@@ -33,27 +32,6 @@ bool wants_static_block(const patchfmt::Object& patch) {
       return true;
   }
   return false;
-}
-
-struct Loader {
-  RemoteAddress function;
-  uint64_t mode = 0;
-};
-
-std::optional<Loader> find_loader(const Target& target) {
-  struct {
-    std::string_view library, function;
-    uint64_t mode;
-  } places[] = {{"libc.so.6", "dlopen", RTLD_NOW},
-                {"libdl.so.2", "dlopen", RTLD_NOW},
-                {"libc.so.6", "__libc_dlopen_mode", RTLD_NOW | dlopen_mode_flag}};
-  for (const auto& [library, function, mode] : places) {
-    const remote::LoadedObject* object = target.loaded().by_name(library);
-    if (object == nullptr) continue;
-    if (auto found = target.loaded().find_in(*object, function))
-      return Loader{found->address, mode};
-  }
-  return std::nullopt;
 }
 
 // A file that the target can open under path_in_target() and that is gone when this object is.
@@ -127,19 +105,9 @@ class CarrierFile {
 
 Result<uint64_t> load_carrier(BorrowedThread& thread, const Target& target, const Control& control,
                               const TlsCarrier& carrier) {
-  auto loader = find_loader(target);
-  if (!loader)
-    return make_error(ErrorCode::unsupported, control.soname,
-                      "new thread-local data needs the C library's dlopen, which this process "
-                      "does not have (static executable?)");
-  RemoteAddress scratch(scratch_of(control));
-  CarrierFile file(thread, scratch);
+  CarrierFile file(thread, RemoteAddress(scratch_of(control)));
   TRY_STATUS(file.make(carrier));
-  Bytes path(file.path_in_target().begin(), file.path_in_target().end());
-  path.push_back(0);
-  TRY_STATUS(thread.write(scratch, path));
-  TRY(uint64_t handle, thread.call(loader->function, RemoteAddress(stubs_of(control)),
-                                   {scratch.address(), loader->mode}));
+  TRY(uint64_t handle, load_library(thread, target, control, file.path_in_target()));
   step("carrier");
   if (handle == 0)
     return make_error(ErrorCode::refused, control.soname,

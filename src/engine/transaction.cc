@@ -54,6 +54,7 @@
 #include "engine/stage.h"
 #include "engine/steps.h"
 #include "engine/tls_block.h"
+#include "engine/unwinder.h"
 #include "remote/session.h"
 #include "remote/status.h"
 
@@ -80,9 +81,10 @@ class Transaction {
   // nullptr: no patchset, undo `build_ids`.
   Status run(const patchfmt::Patchset* patchset, const std::vector<std::string>* build_ids) {
     leftovers_ = find_leftovers(target_);
+    bool work = true;
     if (leftovers_.found.empty()) {
-      TRY(bool work, prepare(patchset, build_ids));
-      if (!work) return ok_status();
+      TRY(work, prepare(patchset, build_ids));
+      if (!work && late_.empty()) return ok_status();
     }
     TRY(remote::Unwinder * warm, target_.unwinder());
     (void)warm;
@@ -90,10 +92,11 @@ class Transaction {
       TRY_STATUS(check_snapshot());
       if (!leftovers_.found.empty()) {
         TRY_STATUS(mend_leftovers(session));
-        TRY(bool work, prepare(patchset, build_ids));
-        if (!work) return ok_status();
+        TRY(work, prepare(patchset, build_ids));
       }
-      return patchset != nullptr ? patch(session, *patchset) : undo(session);
+      if (work) TRY_STATUS(patchset != nullptr ? patch(session, *patchset) : undo(session));
+      register_late(session);
+      return ok_status();
     });
   }
 
@@ -103,6 +106,9 @@ class Transaction {
   // False: there is nothing to do, and report_ says why.
   Result<bool> prepare(const patchfmt::Patchset* patchset,
                        const std::vector<std::string>* build_ids) {
+    late_.clear();
+    for (const Control& image : target_.images().images)
+      if (can_register_now(target_, image)) late_.push_back(image);
     if (patchset != nullptr) {
       TRY(plan_, make_plan(target_, *patchset));
       if (plan_.objects.empty()) note(plan_.nothing_to_do);
@@ -276,6 +282,24 @@ class Transaction {
     return ok_status();
   }
 
+  // An unwinder was loaded since these were patched.
+  void register_late(Session& session) {
+    for (Control& image : late_) {
+      bool gone = std::any_of(released_.begin(), released_.end(), [&](const Control& other) {
+        return other.region.address == image.region.address;
+      });
+      if (gone) continue;
+      auto options = borrow_options(true);
+      Status status = options.ok()
+                          ? session.borrow(*options,
+                                           [&](BorrowedThread& thread) {
+                                             return register_unwind_info(thread, target_, image);
+                                           })
+                          : options.take_error();
+      if (!status.ok()) note(status.error().text());
+    }
+  }
+
   // The switch is done: what goes wrong from here on is told, but undoes nothing.
   void hooks_after(Session& session, const std::vector<Control>& images, HookWhen when) {
     bool any = std::any_of(images.begin(), images.end(),
@@ -314,6 +338,7 @@ class Transaction {
   std::vector<Control> staged_;  // as plan_.objects
   std::vector<Control> undone_;
   std::vector<Control> released_;  // nobody is let into these any more
+  std::vector<Control> late_;      // live, and not known to the unwinder yet
 };
 
 // Starts again when another run was quicker, up to restarts_max times.
