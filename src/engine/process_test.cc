@@ -275,6 +275,27 @@ TEST_F(Process, InAChrootWithoutProcOrLibraries) {
   expect_patched(subject, one());
 }
 
+TEST_F(Process, NewThreadLocalDataInAChrootWithoutProc) {
+  std::filesystem::create_directories(shop_.path("jail/tmp"));
+  auto patchset = make_patchset(
+      {make_object(shop_, library_, "__thread int mine = 50; int f(int x) { return ++mine; }",
+                   {"f"}, "-ftls-model=initial-exec")});
+  Subject subject({program_});
+  ASSERT_EQ(subject.ask("chroot " + shop_.path("jail").string()), "0");
+  auto report = patch(subject.pid(), patchset);
+  ASSERT_EQ(report.outcome, Outcome::patched) << report.reason;
+  EXPECT_EQ(subject.ask("f"), "51");
+  EXPECT_TRUE(std::filesystem::is_empty(shop_.path("jail/tmp")));
+  // Nowhere to put a file: refused, and nothing is left behind.
+  std::filesystem::create_directories(shop_.path("empty"));
+  Subject other({program_});
+  ASSERT_EQ(other.ask("chroot " + shop_.path("empty").string()), "0");
+  report = patch(other.pid(), patchset);
+  expect_refused(report, ErrorCode::refused, "livecare-tls");
+  EXPECT_TRUE(report.objects.empty());
+  EXPECT_EQ(other.ask("f"), "1");
+}
+
 TEST_F(Process, A32BitProcessIsRefused) {
   // A 32-bit program without a C library: pause() for ever.
   shop_.shell(

@@ -72,8 +72,7 @@ class CarrierFile {
   }
 
   Status make_file(const TlsCarrier& carrier) {
-    Status status = make_error(ErrorCode::refused, carrier.soname,
-                               "no place in the target's root takes the file for it");
+    Status status = ok_status();
     for (std::string_view directory : {"/dev/shm", "/run", "/tmp", "/var/tmp"}) {
       std::string path =
           fmt::format("{}/.{}-{}", directory, carrier.soname, thread_.memory().pid());
@@ -84,16 +83,20 @@ class CarrierFile {
       path_ = path;
       return ok_status();
     }
-    return status;
+    return make_error(ErrorCode::refused, carrier.soname,
+                      "new thread-local data needs memfd_create and /proc, or a writable /dev/shm, "
+                      "/run, /tmp or /var/tmp, in the root of the process; {}",
+                      status.error().text());
   }
 
   static Status fill(const std::filesystem::path& path, int flags, const TlsCarrier& carrier) {
     Fd fd(::open(path.c_str(), flags | O_CLOEXEC, 0755));
     if (!fd.valid()) return errno_error(path.native(), "open", errno);
     ssize_t written = ::write(fd.get(), carrier.file.data(), carrier.file.size());
-    if (written != static_cast<ssize_t>(carrier.file.size()))
-      return errno_error(path.native(), "write", errno);
-    return ok_status();
+    if (written == static_cast<ssize_t>(carrier.file.size())) return ok_status();
+    int saved = errno;
+    if ((flags & O_CREAT) != 0) ::unlink(path.c_str());
+    return errno_error(path.native(), "write", saved);
   }
 
   BorrowedThread& thread_;

@@ -1,7 +1,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include <thread>
+#include <unistd.h>
 
 #include "engine/fixture_test.h"
 
@@ -77,7 +77,8 @@ class Transaction : public ::testing::Test {
  protected:
   Transaction()
       : library_(shop_.library("libt.so", library_source)),
-        program_(shop_.program("prog", program_source, "-L. -lt -pthread -Wl,-rpath,$PWD")) {}
+        program_(shop_.program("prog", program_source,
+                               "-L. -lt -pthread -Wl,--no-as-needed -lgcc_s -Wl,-rpath,$PWD")) {}
 
   patchfmt::Patchset level(uint32_t number, const std::string& source,
                            const std::vector<std::string>& replaced) {
@@ -124,6 +125,36 @@ TEST_F(Transaction, BusyThreadsSeeOldOrNewOnly) {
     ASSERT_EQ(subject.ask("a 5"), "16");
   }
   EXPECT_EQ(subject.ask("w"), "0");
+}
+
+TEST_F(Transaction, SeveralToolsAtOnceDoNotMixUp) {
+  Subject subject({program_});
+  subject.ask("t 2");
+  auto one = level(1, patch_source, {"answer", "other"});
+  std::vector<pid_t> tools;
+  for (int i = 0; i < 4; ++i) {
+    pid_t tool = fork();
+    if (tool == 0) {
+      for (int k = 0; k < 8; ++k) {
+        auto report = (i + k) % 2 == 0 ? patch(subject.pid(), one) : unpatch(subject.pid(), {});
+        bool fine = report.outcome != Outcome::failed || report.code == ErrorCode::busy;
+        if (!fine) fprintf(stderr, "%s\n", report.reason.c_str());
+        if (!fine) _exit(1);
+      }
+      _exit(0);
+    }
+    tools.push_back(tool);
+  }
+  for (pid_t tool : tools) {
+    int status = 0;
+    waitpid(tool, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  ASSERT_TRUE(subject.alive());
+  EXPECT_NE(unpatch(subject.pid(), {}).outcome, Outcome::failed);
+  EXPECT_EQ(subject.ask("a 5"), "16");
+  EXPECT_EQ(subject.ask("w"), "0");
+  EXPECT_EQ(info(subject.pid()).reason, "");
 }
 
 TEST_F(Transaction, RoundsDoNotGrowTheProcess) {
