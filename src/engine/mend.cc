@@ -84,15 +84,17 @@ Leftovers find_leftovers(const FoundImages& images) {
 namespace {
 
 // A library that was unloaded took the jumps with it; loaded again at the same place it is as
-// shipped.
+// shipped. Bytes that are neither are somebody else's, who may lead into the image: it counts as
+// live.
 bool has_lost_its_target(const Target& target, const Control& image) {
   if (image.state != State::live) return false;
-  if (target.object_of(image) == nullptr) return true;
+  bool loaded = target.object_of(image) != nullptr;
   return std::all_of(
       image.functions.begin(), image.functions.end(), [&](const ControlFunction& function) {
         auto live =
             target.memory().read(RemoteAddress(function.jump_address), function.original.size());
-        return live.ok() && *live == function.original;
+        if (!live.ok()) return live.error().code != ErrorCode::process_died;
+        return *live == function.original || (!loaded && *live != jump_bytes(function));
       });
 }
 

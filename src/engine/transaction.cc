@@ -232,6 +232,9 @@ class Transaction {
       add_switch(transition, staged_[i], current ? &*current : nullptr);
       if (current) released_.push_back(*current);
     }
+    // Makes private copies of the pages now, not in the stop. Whether they can be written at all
+    // has been found out by staging.
+    for (const ByteChange& change : transition.bytes) (void)session.memory().probe_write(change.at);
     TransitionReport switched;
     Status status = run_transition(session, target_, transition, limits_, switched);
     take_report(switched);
