@@ -138,11 +138,16 @@ Status SessionImpl::adopt(pid_t tgid, pid_t tid, size_t& found) {
 
 Status SessionImpl::adopt_new(size_t& found) {
   last_pid_seen_ = last_pid();
+  strangers_.clear();
   std::erase_if(tracees_, [](const Tracee& t) { return t.state == TraceeState::gone; });
   TRY(std::vector<SharedTask> tasks, read_shared_tasks(pid()));
   tracees_.reserve(tracees_.size() + tasks.size() + 256);
   for (const SharedTask& task : tasks) TRY_STATUS(adopt(task.tgid, task.tid, found));
   return ok_status();
+}
+
+bool SessionImpl::is_stranger(pid_t pid) const {
+  return std::find(strangers_.begin(), strangers_.end(), pid) != strangers_.end();
 }
 
 size_t SessionImpl::threads_known() const {
@@ -175,8 +180,10 @@ Status SessionImpl::adopt_new_quick(size_t& found) {
   if (now < from || now - from > pids_checked_max) return adopt_new(found);
   for (uint64_t id = from; id <= now; ++id) {
     auto other = static_cast<pid_t>(id);
-    if (other == pid() || knows(other)) continue;
-    if (::syscall(SYS_kcmp, pid(), other, KCMP_VM, 0, 0) != 0) continue;
+    if (other == pid() || knows(other) || is_stranger(other)) continue;
+    long order = ::syscall(SYS_kcmp, pid(), other, KCMP_VM, 0, 0);
+    if (order > 0) strangers_.push_back(other);
+    if (order != 0) continue;
     auto status = read_status(other);
     if (!status.ok() || status->tgid == pid()) continue;  // a thread: handled above
     for (pid_t tid : read_threads(status->tgid)) TRY_STATUS(adopt(status->tgid, tid, found));

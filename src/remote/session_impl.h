@@ -61,6 +61,7 @@ class SessionImpl final : public Session {
  private:
   Status adopt(pid_t tgid, pid_t tid, size_t& found);
   bool knows(pid_t tid) const;
+  bool is_stranger(pid_t pid) const;
   size_t threads_known() const;
   uint64_t last_pid();
 
@@ -70,6 +71,7 @@ class SessionImpl final : public Session {
   Fd task_directory_;
   Fd load_average_;
   uint64_t last_pid_seen_ = 0;
+  std::vector<pid_t> strangers_;  // among the last process IDs: known to have memory of their own
   bool dead_ = false;
   bool executed_ = false;
 };
