@@ -134,7 +134,7 @@ TEST(Borrow, TheCallerDecidesWhichThread) {
   Target target = Target::start(functions);
   Addresses at = addresses_of(target);
   BorrowOptions options;
-  options.find_us_max = 30'000;
+  options.find_us_max = 500'000;
   int asked = 0;
   options.acceptable = [&](const StoppedTask& task) -> Status {
     ++asked;
