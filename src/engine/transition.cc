@@ -42,6 +42,7 @@ using remote::RemoteRange;
 
 constexpr uint64_t wait_us_first = 200;
 constexpr uint64_t wait_us_max = 50'000;
+constexpr uint64_t pause_of_attempts_min = 5;  // the process runs at least five times as long
 constexpr size_t threads_named_max = 16;
 
 class Switch {
@@ -196,6 +197,23 @@ class Switch {
   std::vector<std::pair<RemoteAddress, Bytes>> states_found_;
 };
 
+// Lets the process run for wait_us, and on for as long as the first thread in the way sleeps where
+// it did: a stop would only find it there again.
+Status wait_for_change(remote::Session& session, const TransitionReport& report, uint64_t wait_us,
+                       uint64_t deadline) {
+  pid_t tid = report.in_the_way.empty() ? 0 : report.in_the_way.front().tid;
+  auto place = [&] { return remote::read_sleep_place(session.pid(), tid); };
+  auto before = place();
+  for (;;) {
+    uint64_t now = monotonic_us();
+    if (now >= deadline) return ok_status();
+    TRY_STATUS(session.idle(std::min(wait_us, deadline - now)));
+    if (tid == 0 || !before.ok() || !before->asleep) return ok_status();
+    auto after = place();
+    if (!after.ok() || !(*after == *before)) return ok_status();
+  }
+}
+
 }  // namespace
 
 Status run_transition(remote::Session& session, Target& target, const Transition& transition,
@@ -207,6 +225,7 @@ Status run_transition(remote::Session& session, Target& target, const Transition
   uint64_t wait_us = wait_us_first;
   for (;;) {
     ++report.attempts;
+    uint64_t began = monotonic_us();
     auto stopped = session.stop(
         options, [&](remote::StoppedProcess& process) { return change.attempt(process); });
     if (stopped.ok()) {
@@ -218,7 +237,8 @@ Status run_transition(remote::Session& session, Target& target, const Transition
         stopped.error().code == ErrorCode::busy || stopped.error().code == ErrorCode::timed_out;
     uint64_t now = monotonic_us();
     if (!may_pass || now >= deadline) return stopped.take_error();
-    TRY_STATUS(session.idle(std::min(wait_us, deadline - now)));
+    uint64_t pause_us = std::max(wait_us, (now - began) * pause_of_attempts_min);
+    TRY_STATUS(wait_for_change(session, report, pause_us, deadline));
     wait_us = std::min(wait_us + wait_us / 4, wait_us_max);
   }
 }
