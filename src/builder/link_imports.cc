@@ -56,8 +56,8 @@ void ImportVersions::read_libraries() {
   libraries_read_ = true;
   const auto beside = std::filesystem::path(shipped_.name()).parent_path();
   std::vector<std::string> queue = shipped_.needed();
-  // Every process has the dynamic linker, needed by name or not.
-  queue.push_back("ld-linux-x86-64.so.2");
+  // Every process has the C library and the dynamic linker, whether this file needs them or not.
+  queue.insert(queue.end(), {"libc.so.6", "ld-linux-x86-64.so.2"});
   std::set<std::string> seen;
   for (size_t i = 0; i < queue.size() && i < libraries_max; ++i) {
     if (!seen.insert(queue[i]).second) continue;

@@ -3,62 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "builder/link_test_case.h"
 #include "builder/link_test_engine.h"
-#include "match/test_build.h"
 
 namespace livecare::builder {
 namespace {
 
-using match::TestBuild;
 using testing::HasSubstr;
-
-// A library in one source file; FIXED selects the fix. Compiled as a distribution does (one text
-// section, stripped), and again with function and data sections before and after the fix.
-class Case {
- public:
-  Case(const std::string& compiler, const std::string& source, const std::string& suffix = "c",
-       bool with_rebuilt = true)
-      : compiler_(compiler + " -fPIC") {
-    build.write("lib." + suffix, source);
-    build.sh(compiler_ + " -c lib." + suffix + " -o plain.o && " + compiler_ +
-             " -shared -o rebuilt.so plain.o -Wl,--build-id -Wl,-soname,libcase.so.1 && "
-             "strip -o shipped.so rebuilt.so");
-    const std::string sections =
-        compiler_ + " -ffunction-sections -fdata-sections -c lib." + suffix;
-    build.sh(sections + " -o old.o && " + sections + " -DFIXED -o new.o");
-    original_.emplace(build.open("old.o"));
-    patched_.emplace(build.open("new.o"));
-    shipped_.emplace(build.open("shipped.so"));
-    rebuilt_.emplace(build.open("rebuilt.so"));
-    auto matcher = match::Matcher::create(*shipped_, with_rebuilt ? &*rebuilt_ : nullptr);
-    EXPECT_TRUE(matcher.ok()) << matcher.error().text();
-    auto diff = objdiff::diff(*original_, *patched_);
-    EXPECT_TRUE(diff.ok()) << diff.error().text();
-    LinkInput input;
-    input.shipped = &*shipped_;
-    input.rebuilt = with_rebuilt ? &*rebuilt_ : nullptr;
-    input.matcher = &*matcher;
-    input.units.push_back({"lib." + suffix, &*original_, &*patched_, std::move(*diff)});
-    auto linked = link(input);
-    EXPECT_TRUE(linked.ok()) << linked.error().text();
-    output.emplace(std::move(*linked));
-  }
-
-  std::string refusals() const {
-    std::string text;
-    for (const auto& refusal : output->refused)
-      text += refusal.function + " " + refusal.section + ": " + refusal.reason + "\n";
-    return text;
-  }
-  const patchfmt::Object& object() const { return output->object; }
-
-  TestBuild build;
-  std::optional<LinkOutput> output;
-
- private:
-  std::string compiler_;
-  std::optional<elf::Image> original_, patched_, shipped_, rebuilt_;
-};
 
 class LinkCompilers : public testing::TestWithParam<const char*> {
  protected:

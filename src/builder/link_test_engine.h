@@ -118,9 +118,13 @@ class TestEngine {
         value = reinterpret_cast<uint64_t (*)()>(base_ + symbol.value)();
         return true;
       case patchfmt::SymbolKind::import: {
-        void* found = symbol.version.empty()
-                          ? dlsym(handle_, symbol.name.c_str())
-                          : dlvsym(handle_, symbol.name.c_str(), symbol.version.c_str());
+        auto look_up = [&](void* scope) {
+          return symbol.version.empty()
+                     ? dlsym(scope, symbol.name.c_str())
+                     : dlvsym(scope, symbol.name.c_str(), symbol.version.c_str());
+        };
+        void* found = look_up(RTLD_DEFAULT);
+        if (!found) found = look_up(handle_);
         value = reinterpret_cast<uint64_t>(found);
         return found || symbol.weak || fail("cannot import " + symbol.name + "@" + symbol.version);
       }
