@@ -3,16 +3,11 @@
 // is the "patched" process.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/file.h>
 #include <unistd.h>
-
-#include <chrono>
-#include <fstream>
 
 #include "agent/date.h"
 #include "agent/json.h"
 #include "agent/paths.h"
-#include "base/fd.h"
 #include "base/file_system.h"
 #include "base/process.h"
 #include "patchfmt/codec.h"
@@ -193,6 +188,18 @@ TEST_F(Cli, CtlCountsAVanishedProcessOnlyWhenItWasNamed) {
   EXPECT_EQ(named.exit_code, 1);
   EXPECT_EQ(Json::parse(named.output)["code"], "process-died");
   EXPECT_THAT(ctl({"info", "-p", "99999999"}).errors, HasSubstr("no such process"));
+}
+
+TEST_F(Cli, CtlNamesProcessesThatItMayNotLookInto) {
+  trust_maker();
+  set_fake({{"loaded", {{me, {build_id}}}}, {"deny", {me}}});
+  std::string file = write_patch(level(1)).native();
+  auto all = ctl({"patch", "-p", "all", file});
+  EXPECT_EQ(all.exit_code, 0);
+  EXPECT_THAT(all.errors, HasSubstr("1 processes may not be looked into (" + me + " "));
+  auto named = ctl({"patch", "-p", me, file});
+  EXPECT_EQ(named.exit_code, 1);
+  EXPECT_THAT(named.errors, HasSubstr("failed: denied"));
 }
 
 TEST_F(Cli, CtlRefusesBadUsageWithTwo) {

@@ -5,6 +5,7 @@
 //    "live": {"PID": {"build-id": LEVEL}},        what is patched; changed by patch and unpatch
 //    "fail": {"PID": "reason"},                   patch and unpatch fail so
 //    "die": ["PID"],                              every call says process_died
+//    "deny": ["PID"],                             every call says permission
 //    "calls": ["patch PID NAME", ...]}            what was asked, in order; appended to
 #include <cstdio>
 #include <cstdlib>
@@ -62,16 +63,16 @@ class FakeEngine {
     report.threads = 3;
     report.total_us = 222;
     report.objects = objects(pid);
-    if (dies(pid)) {
+    if (auto error = obstacle(pid)) {
       report.outcome = engine::Outcome::failed;
-      report.code = ErrorCode::process_died;
-      report.reason = "died";
+      report.code = error->code;
+      report.reason = error->message;
     }
     return report;
   }
 
   Result<std::vector<engine::LoadedObject>> loaded_objects(pid_t pid) {
-    if (dies(pid)) return make_error(ErrorCode::process_died, "", "died");
+    if (auto error = obstacle(pid)) return *error;
     std::vector<engine::LoadedObject> loaded;
     for (const std::string& build_id : agent::texts_at(state_["loaded"], std::to_string(pid)))
       loaded.push_back({build_id, "/lib/fake.so", 0});
@@ -85,10 +86,12 @@ class FakeEngine {
     return live;
   }
 
-  bool dies(pid_t pid) {
+  std::optional<Error> obstacle(pid_t pid) {
     for (const std::string& text : agent::texts_at(state_, "die"))
-      if (text == std::to_string(pid)) return true;
-    return false;
+      if (text == std::to_string(pid)) return make_error(ErrorCode::process_died, "", "died");
+    for (const std::string& text : agent::texts_at(state_, "deny"))
+      if (text == std::to_string(pid)) return make_error(ErrorCode::permission, "", "denied");
+    return std::nullopt;
   }
 
   bool failed(pid_t pid, engine::ProcessReport& report) {

@@ -68,6 +68,7 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   std::vector<std::string> copies{"program"};
   copies.insert(copies.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
+  argv.reserve(copies.size() + 1);
   for (std::string& copy : copies) argv.push_back(copy.data());
   argv.push_back(nullptr);
   int argc = static_cast<int>(copies.size());
