@@ -257,6 +257,7 @@ Result<std::vector<Json>> Userspace::patches_in_memory() const {
       patch["processes"] = number_at(patch, "processes") + 1;
     }
   std::vector<Json> patches;
+  patches.reserve(found.size());
   for (auto& [key, patch] : found) patches.push_back(std::move(patch));
   return patches;
 }
