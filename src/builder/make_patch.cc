@@ -12,6 +12,7 @@
 #include "builder/publish.h"
 #include "builder/recompile.h"
 #include "builder/tree_edit.h"
+#include "builder/type_layout.h"
 #include "elf/image.h"
 #include "match/matcher.h"
 
@@ -20,8 +21,6 @@ namespace livecare::builder {
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr std::string_view keep_section = ".livecare.data_keep";
 
 std::string utc(const char* format) {
   std::time_t now = std::time(nullptr);
@@ -56,21 +55,27 @@ struct ComparedUnit {
   objdiff::Diff diff;
 };
 
-objdiff::Options diff_options(const elf::Image& patched, const PatchOptions& options) {
+objdiff::Options diff_options(const PatchOptions& options) {
   objdiff::Options result;
   for (const std::string& name : options.keep_data)
     result.data_policies[name] = objdiff::DataPolicy::keep_live_value;
-  const elf::Section* section = patched.section(keep_section);
-  if (section == nullptr) return result;
-  std::string_view text = section->bytes.as_text();
-  while (!text.empty()) {
-    size_t end = text.find('\0');
-    std::string name(text.substr(0, end));
-    if (!name.empty()) result.data_policies[name] = objdiff::DataPolicy::keep_live_value;
-    if (end == std::string_view::npos) break;
-    text.remove_prefix(end + 1);
-  }
   return result;
+}
+
+// Adds a refusal for every type that changed code would see in two layouts.
+Status check_layouts(ComparedUnit& unit) {
+  TRY(std::vector<LayoutChange> changes, layout_changes(*unit.original, *unit.patched));
+  std::set<std::string> reviewed = reviewed_layouts(*unit.patched);
+  for (const LayoutChange& change : changes)
+    if (!reviewed.contains(change.type))
+      unit.diff.refused.push_back(
+          {change.type, "",
+           fmt::format(
+               "{} {}, and objects of it that are alive have the old layout; leave the type "
+               "as it is and put what is new into shadow data, or state with "
+               "LIVECARE_LAYOUT_OK(\"{}\") that none can be alive",
+               change.type, change.what, change.type)});
+  return ok_status();
 }
 
 Result<ComparedUnit> compare_unit(const AffectedUnit& affected, const CompiledUnit& compiled,
@@ -80,8 +85,8 @@ Result<ComparedUnit> compare_unit(const AffectedUnit& affected, const CompiledUn
   TRY(unit.patched, elf::Image::open(compiled.patched));
   if (compiled.original.empty()) return unit;
   TRY(unit.original, elf::Image::open(compiled.original));
-  TRY(unit.diff,
-      objdiff::diff(*unit.original, *unit.patched, diff_options(*unit.patched, options)));
+  TRY(unit.diff, objdiff::diff(*unit.original, *unit.patched, diff_options(options)));
+  if (unit.diff.anything_changed()) TRY_STATUS(check_layouts(unit));
   return unit;
 }
 

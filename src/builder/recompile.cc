@@ -15,8 +15,10 @@ namespace {
 
 constexpr size_t quoted_bytes_max = 4000;
 
-const std::vector<std::string> common_options = {"-ffunction-sections", "-fdata-sections",
-                                                 "-fno-lto", "-g0", "-Wno-error"};
+// Debug information tells the layout of types (type_layout.h); it changes no code.
+const std::vector<std::string> common_options = {
+    "-ffunction-sections", "-fdata-sections", "-fno-lto",  "-g",
+    "-gno-split-dwarf",    "-gz=none",        "-Wno-error"};
 
 // Assembler sources in the same call take no such options.
 std::vector<std::string> extra_options(const RecompileOptions& options, bool patched) {
