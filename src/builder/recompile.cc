@@ -21,8 +21,12 @@ const std::vector<std::string> common_options = {
     "-gno-split-dwarf",    "-gz=none",        "-Wno-error"};
 
 // Assembler sources in the same call take no such options.
-std::vector<std::string> extra_options(const RecompileOptions& options, bool patched) {
+std::vector<std::string> extra_options(const RecompileOptions& options, const Call& call,
+                                       bool patched) {
   std::vector<std::string> extra = common_options;
+  // Both compilers leave out classes whose vtable another unit emits.
+  bool is_clang = call.arguments.at(0).find("clang") != std::string::npos;
+  extra.push_back(is_clang ? "-fstandalone-debug" : "-femit-class-debug-always");
   // Last in line, so that it cannot hide a header of the tree; for both, so that they differ in
   // nothing else.
   if (patched) extra.insert(extra.end(), {"-idirafter", options.headers.native()});
@@ -69,7 +73,7 @@ Result<std::vector<CompiledUnit>> compile_originals(const PreparedTree& tree,
     if (!affected.new_source.empty()) return;
     const CompileUnit& unit = tree.graph.units()[affected.unit];
     const Call& call = tree.calls[unit.call];
-    auto extra = extra_options(options, false);
+    auto extra = extra_options(options, call, false);
     std::string key = cache_key(call, recompile_arguments(call, unit.spelled, "o", extra));
     compiled[i].original = store / (key + ".o");
     std::error_code ignored;
@@ -101,7 +105,7 @@ Status compile_patched(const PreparedTree& tree, const std::vector<AffectedUnit>
     compiled[i].patched = into / (std::to_string(i) + ".o");
     results[i] = compile(tree, call,
                          recompile_arguments(call, source, compiled[i].patched.native(),
-                                             extra_options(options, true)),
+                                             extra_options(options, call, true)),
                          compiled[i].patched, affected.name, ErrorCode::refused);
   });
   return first_error(results);

@@ -21,7 +21,9 @@ class TypeLayout : public testing::TestWithParam<Compiler> {
     auto object = directory->path() / "unit.o";
     auto done = run_checked(
         {.arguments = {GetParam().program, "-x", GetParam().language, "-O2", "-g",
-                       "-gno-split-dwarf", "-gz=none", "-c", "-", "-o", object.native()},
+                       GetParam().program.starts_with("clang") ? "-fstandalone-debug"
+                                                               : "-femit-class-debug-always",
+                       "-gz=none", "-c", "-", "-o", object.native()},
          .input = text});
     if (!done.ok()) ADD_FAILURE() << done.error().text();
     auto image = elf::Image::open(object);
