@@ -1,5 +1,5 @@
 // For tests: source text compiled twice, without and with -DFIX, by gcc and clang at -O2 and -Os,
-// with and without function and data sections.
+// with function and data sections and PIC as the builder does, and without both.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -23,6 +23,7 @@ struct Toolchain {
   std::string cxx;
   std::string level;
   bool sections;
+  std::string code_model = "-fPIC";
 
   bool is_gcc() const { return c == "gcc"; }
   friend std::ostream& operator<<(std::ostream& out, const Toolchain& t) {
@@ -45,8 +46,8 @@ inline std::vector<Toolchain> toolchains(bool sections) {
 
 inline std::vector<Toolchain> all_toolchains() {
   std::vector<Toolchain> all = toolchains(true);
-  all.push_back({"gcc", "g++", "-O2", false});
-  all.push_back({"clang-14", "clang++-14", "-Os", false});
+  all.push_back({"gcc", "g++", "-O2", false, "-fno-pic"});
+  all.push_back({"clang-14", "clang++-14", "-Os", false, "-fno-pic"});
   return all;
 }
 
@@ -67,7 +68,7 @@ class CompiledPair : public testing::TestWithParam<Toolchain> {
     std::ofstream(stem + "/t" + ending) << source;
     const Toolchain& t = GetParam();
     Strings command{
-        ending == ".c" ? t.c : t.cxx, t.level, "-fPIC", "-w", "-c", "t" + ending, "-o", "t.o"};
+        ending == ".c" ? t.c : t.cxx, t.level, t.code_model, "-w", "-c", "t" + ending, "-o", "t.o"};
     if (ending == ".s") command = {t.c, "-c", "t.s", "-o", "t.o"};
     if (t.sections && ending != ".s")
       command.insert(command.end(), {"-ffunction-sections", "-fdata-sections"});

@@ -314,6 +314,50 @@ TEST_P(Data, SectionSymbolsAgainstNamedSymbols) {
   expect_changed(diff_texts(source, changed, ".s", {}, {}, {}), {"f"});
 }
 
+constexpr const char* labels = R"(
+  int g(int);
+  #ifdef FIX
+  #define K 41
+  #else
+  #define K 40
+  #endif
+  int f(const char* p) {
+    static QUALIFIER void* CONST table[] = {&&one, &&two, &&three};
+    int sum = 0;
+  next:
+    sum += K; goto *table[*p++ & 3];
+  one: sum = g(sum); goto next;
+  two: sum += g(7); goto next;
+  three: return sum; })";
+
+TEST_P(Data, TableOfLabelsInAChangedFunction) {
+  Diff diff = diff_c(labels, {"-DQUALIFIER=const", "-DCONST=const"});
+  expect_changed(diff, {"f"});
+  if (GetParam().is_gcc()) {
+    EXPECT_THAT(names(diff.changed_data), testing::ElementsAre("table.0"));
+  }
+}
+
+TEST_P(Data, WritableTableOfLabelsInAChangedFunctionIsRefused) {
+  // A table that is never written is made constant by clang.
+  std::string source = std::string(labels) + "\nvoid** leak;";
+  source.replace(source.find("int sum = 0;"), 12, "extern void** leak; leak = table; int sum = 0;");
+  Diff diff = diff_c(source, {"-DQUALIFIER=", "-DCONST="});
+  EXPECT_THAT(refusals(diff), testing::HasSubstr("holds addresses inside f"));
+}
+
+TEST_P(Data, VariableMovedIntoAFunctionIsRefused) {
+  Diff diff = diff_c(R"(
+    int g(int);
+    #ifdef FIX
+    int f(int x) { static int state; state += g(x); return state; }
+    #else
+    static int state; int f(int x) { state += g(x); return state; }
+    #endif
+    )");
+  EXPECT_THAT(refusals(diff), testing::HasSubstr("may be the original's state"));
+}
+
 TEST_P(Data, LocalAggregates) {
   expect_changed(diff_c(R"(
     void use(const int*); void use2(const char*);

@@ -250,9 +250,9 @@ TEST_P(Functions, Aliases) {
   const char* source = R"(
     int g(int);
     #ifdef FIX
-    int f(int x) { return g(x) + 2; }
+    __attribute__((noinline)) int f(int x) { return g(x) + 2; }
     #else
-    int f(int x) { return g(x) + 1; }
+    __attribute__((noinline)) int f(int x) { return g(x) + 1; }
     #endif
     int other(int x) { return g(x) * 9; }
     #ifdef MOVE

@@ -106,8 +106,33 @@ class DataJudge {
         refuse(id, "changed in a section whose meaning is not known; leave it as it is");
     } else if (atom.writable || atom.thread_local_) {
       judge_writable(before, id);
+      if (AtomId inside = points_into_replaced(id); inside != no_atom)
+        refuse(id, fmt::format("holds addresses inside {}, whose code changed; make it const",
+                               c_.patched.atom(inside).name));
     } else if (!c_.comparer.same_data(before, id)) {
       judge_read_only(before, id);
+    } else if (AtomId inside = points_into_replaced(id); inside != no_atom) {
+      judge_label_table(before, id, inside);
+    }
+  }
+
+  // `&&label`: an address inside a function is one in its old code, even if the distance stayed.
+  AtomId points_into_replaced(AtomId id) const {
+    for (const Ref& ref : c_.patched.atom(id).refs)
+      if (ref.target == Ref::Target::atom && ref.at != 0 && c_.replaced.contains(ref.atom))
+        return ref.atom;
+    return no_atom;
+  }
+
+  void judge_label_table(AtomId before, AtomId id, AtomId inside) {
+    c_.out.changed_data.push_back(describe(before, id));
+    for (AtomId user = 0; user < c_.patched.atoms().size(); user++) {
+      if (c_.replaced.contains(user)) continue;
+      for (const Ref& ref : c_.patched.atom(user).refs)
+        if (ref.target == Ref::Target::atom && ref.atom == id)
+          refuse(id, fmt::format("holds addresses inside the changed {}, and {} uses it as well; "
+                                 "give each a table of its own",
+                                 c_.patched.atom(inside).name, c_.patched.atom(user).name));
     }
   }
 
@@ -131,9 +156,37 @@ class DataJudge {
                             ambiguous->second, atom.name));
       return;
     }
+    if (AtomId old = moved_scope(atom); old != no_atom && !user_of(id).empty()) {
+      refuse(id,
+             fmt::format("may be the original's {}, which is gone: a variable that moves into or "
+                         "out of a function loses its value; leave it where it was",
+                         c_.original.atom(old).name));
+      return;
+    }
     const elf::Symbol* namesake = namesake_of(atom);
     if (namesake && !judge_namesake(id, *namesake)) return;
     c_.out.new_data.push_back(describe(no_atom, id));
+  }
+
+  // "x" of "x.3" (gcc) and "f.x.3" (clang).
+  static std::string_view plain_name(std::string_view name) {
+    name = source_variable(name);
+    size_t dot = name.rfind('.');
+    return dot == std::string_view::npos ? name : name.substr(dot + 1);
+  }
+
+  // A writable variable that only the original has, of the same plain name: one of the two is
+  // local to a function.
+  AtomId moved_scope(const Atom& atom) const {
+    if (!atom.writable && !atom.thread_local_) return no_atom;
+    for (AtomId id = 0; id < c_.original.atoms().size(); id++) {
+      const Atom& old = c_.original.atom(id);
+      bool gone = old.kind == AtomKind::variable && !c_.pairing.paired_original(id);
+      if (!gone || !(old.writable || old.thread_local_) || old.name == atom.name) continue;
+      bool one_is_local = plain_name(old.name) == old.name || plain_name(atom.name) == atom.name;
+      if (one_is_local && plain_name(old.name) == plain_name(atom.name)) return id;
+    }
+    return no_atom;
   }
 
   // The original's symbol of the same name for a variable that was not paired with it.
@@ -169,7 +222,9 @@ class DataJudge {
     // program has written to a variable that is read-only now must not be lost.
     AtomId old = c_.original.place_of(namesake.index).atom;
     if (old != no_atom && c_.original.atom(old).writable && atom.writable) {
-      refuse(id, "cannot be told apart from another variable; give it a name of its own");
+      refuse(id,
+             "is not the original's variable of that name (thread-local, or several of the "
+             "name); give it a name of its own");
       return false;
     }
     return true;

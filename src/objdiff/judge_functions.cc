@@ -32,6 +32,8 @@ class FunctionJudge {
       if (c_.original.atom(id).kind == AtomKind::function && !c_.pairing.paired_original(id) &&
           c_.original_parts.parent_of(id) == no_atom)
         c_.out.removed_functions.push_back(removed(id));
+    for (AtomId id = 0; id < c_.patched.atoms().size(); id++)
+      if (c_.patched.atom(id).is_code() && !c_.replaced.contains(id)) check_jumps_inside(id);
   }
 
  private:
@@ -137,6 +139,18 @@ class FunctionJudge {
                              "function as it is",
                              c_.original.symbol(a.interior.front()).name));
     check_decodable(id);
+  }
+
+  // Code that stays must not go on in the middle of old code.
+  void check_jumps_inside(AtomId id) {
+    for (const Ref& ref : c_.patched.atom(id).refs) {
+      if (ref.target != Ref::Target::atom || ref.at == 0 || !c_.replaced.contains(ref.atom))
+        continue;
+      refuse(ref.atom, fmt::format("changed, but {}, which did not, refers to a place inside it; "
+                                   "leave this function as it is",
+                                   c_.patched.atom(id).name));
+      return;
+    }
   }
 
   void check_decodable(AtomId id) {

@@ -192,6 +192,27 @@ TEST_P(Parts, SecondEntryInsideIsRefused) {
   expect_refused(diff_texts(before, after, ".s", {}, {}, {}), "f", "another entry");
 }
 
+TEST_P(Parts, UnchangedCodeThatJumpsInsideIsRefused) {
+  std::string before = R"(
+    .text
+    .globl f
+    .type f,@function
+    f: mov $1,%eax
+    .Linside: add %edi,%eax
+     ret
+    .size f,.-f
+    .section .text.other,"ax",@progbits
+    .globl other
+    .type other,@function
+    other: xor %eax,%eax
+     jmp .Linside
+    .size other,.-other
+  )";
+  std::string after = before;
+  after.replace(after.find("$1"), 2, "$2");
+  expect_refused(diff_texts(before, after, ".s", {}, {}, {}), "f", "place inside it");
+}
+
 TEST_P(Parts, CodeWithoutASymbolIsRefused) {
   std::string before = R"(
     .text
