@@ -3,9 +3,11 @@
 // Only the build stage of debian/rules runs (build-arch): packaging steps may fail for reasons of
 // their own and nothing of them is needed. The profiles nocheck, nodoc and nobiarch leave out what
 // does not change the libraries; glibc alone would otherwise be built three times.
-// The build is ended as soon as every shipped file has been linked and is equal: what comes after
-// (glibc's locales, OpenSSL's manual pages) takes as long again.
-// A build that fails late is good enough when it linked what was shipped.
+// The build is ended as soon as every shipped file has been linked and is equal, or, when some
+// differ, when no compiler has run for a minute: what comes after (glibc's locales) takes as long
+// again. A build that fails late is good enough when it linked what was shipped.
+// Documents are not made (recorder.c); a build that misses them is done again with them. Whether
+// the result is the shipped program is proved later and does not depend on any of this.
 #include <algorithm>
 #include <cctype>
 #include <cstring>
@@ -28,8 +30,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr const char* skipped_documents = "skipped-documents";  // file in the entry
 constexpr double completion_interval_seconds = 6;
-constexpr int completion_quiet_rounds = 2;
+constexpr int quiet_rounds_if_identical = 2;
+constexpr int quiet_rounds_if_paired = 10;
 
 const std::vector<std::string> profiles = {"nocheck", "nodoc", "nobiarch"};
 
@@ -67,7 +71,8 @@ unsigned job_count(const PrepareOptions& options) {
 }
 
 // What dpkg-buildpackage and sbuild set.
-Result<std::map<std::string, std::string>> build_environment(const fs::path& tree, unsigned jobs) {
+Result<std::map<std::string, std::string>> build_environment(const PreparedTree& tree,
+                                                             unsigned jobs, bool skip_documents) {
   std::map<std::string, std::string> environment = {
       {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
       {"HOME", "/nonexistent"},
@@ -78,9 +83,11 @@ Result<std::map<std::string, std::string>> build_environment(const fs::path& tre
       {"DEB_BUILD_PROFILES", joined(profiles)},
       {"DEB_RULES_REQUIRES_ROOT", "no"}};
   TRY(std::string time,
-      run_checked({.arguments = {"dpkg-parsechangelog", "-STimestamp"}, .directory = tree}));
+      run_checked({.arguments = {"dpkg-parsechangelog", "-STimestamp"}, .directory = tree.root}));
   while (!time.empty() && time.back() == '\n') time.pop_back();
   environment["SOURCE_DATE_EPOCH"] = time;
+  if (skip_documents)
+    environment["LIVECARE_SKIP_DOCUMENTS"] = (tree.entry / skipped_documents).native();
   TRY(CommandResult machine, run({.arguments = {"dpkg-architecture", "-f"}}));
   for (size_t at = 0; at < machine.output.size();) {
     size_t end = std::min(machine.output.find('\n', at), machine.output.size());
@@ -115,8 +122,8 @@ std::string build_path(const std::vector<Shipped>& shipped, const std::string& d
   return "/build/reproducible-path/" + directory;
 }
 
-// Says when a build has nothing more to give: no compiler or linker has started for a while, and
-// all shipped files are there, equal.
+// Says when a build has nothing more to give: all shipped files are there, and no compiler or
+// linker has started for a while; a short one if they are equal.
 class Completion {
  public:
   Completion(const PreparedTree& tree, const std::vector<Shipped>& shipped)
@@ -133,11 +140,11 @@ class Completion {
     } else {
       ++quiet_;
     }
-    if (quiet_ != completion_quiet_rounds) return false;
-    ++quiet_;
+    if (quiet_ != quiet_rounds_if_identical && quiet_ != quiet_rounds_if_paired) return false;
     PreparedTree probe = tree_;
     if (!replay_record(probe).ok() || !pair_targets(probe, shipped_).ok()) return false;
-    return probe.unpaired.empty() &&
+    if (!probe.unpaired.empty()) return false;
+    return quiet_ == quiet_rounds_if_paired ||
            std::all_of(probe.targets.begin(), probe.targets.end(),
                        [](const PreparedTarget& target) {
                          return target.comparison.starts_with("identical");
@@ -170,8 +177,8 @@ class Completion {
 };
 
 Result<int> build(const PreparedTree& tree, const fs::path& recorder, unsigned jobs,
-                  const std::function<bool()>& keep_going) {
-  TRY(auto environment, build_environment(tree.root, jobs));
+                  bool skip_documents, const std::function<bool()>& keep_going) {
+  TRY(auto environment, build_environment(tree, jobs, skip_documents));
   BuildSpace space = tree.space();
   TRY(int exit_code, run_recorded(space, tree.entry, recorder, {"debian/rules", "build-arch"},
                                   environment, true, keep_going));
@@ -187,11 +194,12 @@ Result<int> build(const PreparedTree& tree, const fs::path& recorder, unsigned j
 class Preparation {
  public:
   Preparation(const Apt& apt, SourceVersion source, fs::path entry, const PrepareOptions& options,
-              Workspace& workspace)
+              bool skip_documents, Workspace& workspace)
       : apt_(apt),
         source_(std::move(source)),
         entry_(std::move(entry)),
         options_(options),
+        skip_documents_(skip_documents),
         workspace_(workspace),
         log_file_(entry_ / "build.log") {}
 
@@ -244,14 +252,13 @@ class Preparation {
     Heartbeat heartbeat("building " + source_.text());
     Completion completion(workspace_.tree, shipped);
     bool is_complete = false;
-    TRY(int exit_code, build(workspace_.tree, recorder, jobs, [&] {
+    TRY(int exit_code, build(workspace_.tree, recorder, jobs, skip_documents_, [&] {
           is_complete = completion.is_complete();
           return !is_complete;
         }));
     workspace_.seconds["build"] = watch.seconds();
     if (is_complete)
-      log(LogLevel::info,
-          "{}: every shipped file is linked, equal; the rest of the build is left out",
+      log(LogLevel::info, "{}: every shipped file is linked; the rest of the build is left out",
           source_.text());
     return is_complete ? 0 : exit_code;
   }
@@ -283,6 +290,7 @@ class Preparation {
   SourceVersion source_;
   fs::path entry_;
   const PrepareOptions& options_;
+  bool skip_documents_;
   Workspace& workspace_;
   fs::path log_file_;
 };
@@ -334,9 +342,17 @@ Result<Workspace> prepare_package(const std::string& name_and_version,
     opened = std::move(fresh);
     apt = &*opened;
   }
-  TRY_STATUS(clear_entry(entry));
-  Preparation preparation(*apt, source, entry, options, workspace);
-  TRY_STATUS(preparation.run(tools / "recorder.so"));
+  for (bool skip_documents : {true, false}) {
+    TRY_STATUS(clear_entry(entry));
+    Preparation preparation(*apt, source, entry, options, skip_documents, workspace);
+    Status status = preparation.run(tools / "recorder.so");
+    if (status.ok()) break;
+    std::error_code ignored;
+    if (!skip_documents || !fs::exists(entry / skipped_documents, ignored))
+      return status.take_error();
+    log(LogLevel::info, "{}: did not build without its documents; once more with them",
+        source.text());
+  }
   return workspace;
 }
 

@@ -10,6 +10,10 @@
  *   number of variables, NAME=value..., number of response files, then name and content of each.
  * Response files (@FILE) are taken along because builds remove them.
  *
+ * With $LIVECARE_SKIP_DOCUMENTS set, programs that make documents end at once, as if they had done
+ * their work; a line in the file that the variable names says so. (OpenSSL renders its manual
+ * pages in a build, which takes longer than to compile it; its "nodoc" does not leave them out.)
+ *
  * Linked without libraries on purpose: the few libc functions used bind to the libc of the process,
  * whichever it is. */
 #include <fcntl.h>
@@ -21,12 +25,12 @@
 
 enum { record_bytes_max = 16 << 20, path_bytes_max = 4096 };
 
-static const char *const programs[] = {"gcc", "g++",     "cc",      "c++",     "clang", "clang++",
+static const char* const programs[] = {"gcc", "g++",     "cc",      "c++",     "clang", "clang++",
                                        "ld",  "ld.bfd",  "ld.gold", "ld.lld",  "lld",   "mold",
                                        "as",  "ar",      "gcc-ar",  "llvm-ar", "mv",    "cp",
                                        "ln",  "install", "objcopy", 0};
 
-static const char *const variables[] = {"PATH",
+static const char* const variables[] = {"PATH",
                                         "COMPILER_PATH",
                                         "GCC_EXEC_PREFIX",
                                         "CPATH",
@@ -40,21 +44,31 @@ static const char *const variables[] = {"PATH",
                                         "LANGUAGE",
                                         0};
 
+static const char* const document_makers[] = {
+    "pod2man",      "pod2html",    "pod2text",    "mkpod2html",    "help2man",       "doxygen",
+    "sphinx-build", "makeinfo",    "texi2any",    "texi2dvi",      "texi2pdf",       "asciidoc",
+    "asciidoctor",  "a2x",         "xmlto",       "dblatex",       "ronn",           "scdoc",
+    "txt2man",      "gtkdoc-scan", "gtkdoc-mkdb", "gtkdoc-mkhtml", "gtkdoc-fixxref", 0};
+
+static const char* const interpreters[] = {"perl", "python", "python3", "ruby", "sh", "bash", 0};
+
 struct record {
-  char *bytes;
+  char* bytes;
   size_t size;
 };
 
-static void put(struct record *record, const char *bytes, size_t size) {
+static void put(struct record* record, const char* bytes, size_t size) {
   if (record->size + size + 1 > record_bytes_max) return;
   memcpy(record->bytes + record->size, bytes, size);
   record->size += size;
   record->bytes[record->size++] = 0;
 }
 
-static void put_string(struct record *record, const char *text) { put(record, text, strlen(text)); }
+static void put_string(struct record* record, const char* text) {
+  put(record, text, strlen(text));
+}
 
-static void put_number(struct record *record, unsigned long value) {
+static void put_number(struct record* record, unsigned long value) {
   char digits[24];
   size_t at = sizeof(digits);
   do {
@@ -65,7 +79,7 @@ static void put_number(struct record *record, unsigned long value) {
 }
 
 /* "x86_64-linux-gnu-gcc-12" is gcc: the prefix of a triplet and the suffix of a version go. */
-static int is_program(const char *name, size_t size, const char *program) {
+static int is_program(const char* name, size_t size, const char* program) {
   size_t want = strlen(program);
   size_t end = size;
   while (end > 0 && ((name[end - 1] >= '0' && name[end - 1] <= '9') || name[end - 1] == '.')) --end;
@@ -74,15 +88,49 @@ static int is_program(const char *name, size_t size, const char *program) {
   return size == want || name[size - want - 1] == '-';
 }
 
-static int is_recorded(const char *argv0) {
-  const char *slash = strrchr(argv0, '/');
-  const char *name = slash ? slash + 1 : argv0;
+static const char* base_name(const char* path) {
+  const char* slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+static int is_recorded(const char* argv0) {
+  const char* name = base_name(argv0);
   for (int i = 0; programs[i]; ++i)
     if (is_program(name, strlen(name), programs[i]) || strcmp(name, programs[i]) == 0) return 1;
   return 0;
 }
 
-static const char *find_variable(char **environment, const char *name) {
+static int is_one_of(const char* const* names, const char* name, size_t size) {
+  for (int i = 0; names[i]; ++i)
+    if (strlen(names[i]) == size && memcmp(names[i], name, size) == 0) return 1;
+  return 0;
+}
+
+/* The program itself, or the script that an interpreter is to run. */
+static int makes_documents(int argc, char** argv) {
+  const char* name = base_name(argv[0]);
+  if (is_one_of(interpreters, name, strlen(name))) {
+    int script = 1;
+    while (script < argc && argv[script][0] == '-') ++script;
+    if (script == argc) return 0;
+    name = base_name(argv[script]);
+  }
+  const char* ending = strrchr(name, '.');
+  return is_one_of(document_makers, name, ending ? (size_t)(ending - name) : strlen(name));
+}
+
+static void skip(const char* note, const char* name) {
+  int fd = open(note, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  if (fd >= 0) {
+    ssize_t ignored = write(fd, name, strlen(name));
+    ignored = write(fd, "\n", 1);
+    (void)ignored;
+    close(fd);
+  }
+  _exit(0);
+}
+
+static const char* find_variable(char** environment, const char* name) {
   size_t size = strlen(name);
   for (int i = 0; environment && environment[i]; ++i)
     if (strncmp(environment[i], name, size) == 0 && environment[i][size] == '=')
@@ -90,17 +138,17 @@ static const char *find_variable(char **environment, const char *name) {
   return 0;
 }
 
-static void put_variables(struct record *record, char **environment) {
+static void put_variables(struct record* record, char** environment) {
   unsigned long count = 0;
   for (int i = 0; variables[i]; ++i) count += find_variable(environment, variables[i]) != 0;
   put_number(record, count);
   for (int i = 0; variables[i]; ++i) {
-    const char *found = find_variable(environment, variables[i]);
+    const char* found = find_variable(environment, variables[i]);
     if (found) put_string(record, found);
   }
 }
 
-static void put_file(struct record *record, const char *path) {
+static void put_file(struct record* record, const char* path) {
   size_t before = record->size;
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   ssize_t got;
@@ -113,7 +161,7 @@ static void put_file(struct record *record, const char *path) {
   record->bytes[record->size++] = 0;
 }
 
-static void put_response_files(struct record *record, int argc, char **argv) {
+static void put_response_files(struct record* record, int argc, char** argv) {
   unsigned long count = 0;
   for (int i = 1; i < argc; ++i) count += argv[i][0] == '@';
   put_number(record, count);
@@ -124,7 +172,7 @@ static void put_response_files(struct record *record, int argc, char **argv) {
   }
 }
 
-static void append(const char *path, struct record *record) {
+static void append(const char* path, struct record* record) {
   uint32_t body = (uint32_t)(record->size - 8);
   memcpy(record->bytes, "LCR1", 4);
   memcpy(record->bytes + 4, &body, 4);
@@ -135,9 +183,12 @@ static void append(const char *path, struct record *record) {
   close(fd);
 }
 
-__attribute__((constructor)) static void record_call(int argc, char **argv, char **environment) {
-  const char *where = find_variable(environment, "LIVECARE_RECORD");
-  if (!where || argc < 1 || !argv || !argv[0] || !is_recorded(argv[0])) return;
+__attribute__((constructor)) static void record_call(int argc, char** argv, char** environment) {
+  const char* where = find_variable(environment, "LIVECARE_RECORD");
+  if (!where || argc < 1 || !argv || !argv[0]) return;
+  const char* note = find_variable(environment, "LIVECARE_SKIP_DOCUMENTS");
+  if (note && makes_documents(argc, argv)) skip(strchr(note, '=') + 1, base_name(argv[0]));
+  if (!is_recorded(argv[0])) return;
   struct record record = {malloc(record_bytes_max), 8};
   if (!record.bytes) return;
   char path[path_bytes_max];
