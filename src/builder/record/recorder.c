@@ -11,7 +11,7 @@
  * Response files (@FILE) are taken along because builds remove them.
  *
  * With $LIVECARE_SKIP_DOCUMENTS set, programs that make documents end at once, as if they had done
- * their work; a line in the file that the variable names says so. (OpenSSL renders its manual
+ * their work; a dot in the file that the variable names says so. (OpenSSL renders its manual
  * pages in a build, which takes longer than to compile it; its "nodoc" does not leave them out.)
  *
  * Linked without libraries on purpose: the few libc functions used bind to the libc of the process,
@@ -119,11 +119,10 @@ static int makes_documents(int argc, char** argv) {
   return is_one_of(document_makers, name, ending ? (size_t)(ending - name) : strlen(name));
 }
 
-static void skip(const char* note, const char* name) {
+static void skip(const char* note) {
   int fd = open(note, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   if (fd >= 0) {
-    ssize_t ignored = write(fd, name, strlen(name));
-    ignored = write(fd, "\n", 1);
+    ssize_t ignored = write(fd, ".", 1);
     (void)ignored;
     close(fd);
   }
@@ -187,7 +186,7 @@ __attribute__((constructor)) static void record_call(int argc, char** argv, char
   const char* where = find_variable(environment, "LIVECARE_RECORD");
   if (!where || argc < 1 || !argv || !argv[0]) return;
   const char* note = find_variable(environment, "LIVECARE_SKIP_DOCUMENTS");
-  if (note && makes_documents(argc, argv)) skip(strchr(note, '=') + 1, base_name(argv[0]));
+  if (note && makes_documents(argc, argv)) skip(strchr(note, '=') + 1);
   if (!is_recorded(argv[0])) return;
   struct record record = {malloc(record_bytes_max), 8};
   if (!record.bytes) return;
