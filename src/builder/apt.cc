@@ -1,5 +1,6 @@
 #include "builder/apt.h"
 
+#include <strings.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -74,8 +75,8 @@ std::set<std::string> files_of_dsc(std::string_view text) {
   for (std::string_view line : lines_of(text)) {
     if (!line.starts_with(" "))
       in_files = line.starts_with("Files:");
-    else if (in_files)
-      files.insert(words_of(line).back());
+    else if (auto words = words_of(line); in_files && !words.empty())
+      files.insert(words.back());
   }
   return files;
 }
@@ -88,6 +89,7 @@ std::vector<Paragraph> parse_paragraphs(std::string_view text) {
   std::string last;
   auto end = [&] {
     if (!paragraph.empty()) paragraphs.push_back(std::exchange(paragraph, {}));
+    last.clear();
   };
   for (std::string_view line : lines_of(text)) {
     if (trimmed(line).empty()) {
@@ -115,20 +117,24 @@ BinaryPackage binary_package(const Paragraph& paragraph) {
   size_t bracket = source.find('(');
   package.source.name = trimmed(source.substr(0, bracket));
   if (bracket != std::string::npos)
-    package.source.version = source.substr(bracket + 1, source.find(')') - bracket - 1);
+    package.source.version =
+        trimmed(source.substr(bracket + 1, source.find(')', bracket) - bracket - 1));
   return package;
 }
 
 std::string with_sources(std::string_view text, bool is_deb822) {
   std::string out;
   for (std::string_view line : lines_of(text)) {
-    if (is_deb822 && line.starts_with("Types:")) {
+    std::string bare = trimmed(line);
+    bool is_types =
+        bare.size() > 5 && bare[5] == ':' && ::strncasecmp(bare.data(), "types", 5) == 0;
+    if (is_deb822 && is_types) {
       out += "Types: deb deb-src\n";
       continue;
     }
     out += std::string(line) + "\n";
-    if (!is_deb822 && line.starts_with("deb "))
-      out += "deb-src" + std::string(line.substr(3)) + "\n";
+    if (!is_deb822 && (bare.starts_with("deb ") || bare.starts_with("deb\t")))
+      out += "deb-src" + bare.substr(3) + "\n";
   }
   return out;
 }

@@ -143,6 +143,8 @@ TEST(FixPatchParse, DamageIsNamedWithItsLine) {
   EXPECT_THAT(parse_error(head + "@@ -1,3 +1,3 @@\n a\n?b\n"), HasSubstr("line 5: damaged hunk"));
   EXPECT_THAT(parse_error(head + "@@ -1,2 +1,1 @@\n-a\n+b\n+c\n"),
               HasSubstr("more lines than its header says"));
+  EXPECT_THAT(parse_error(head + "@@ -1,1 +1,2 @@\n-a\n-b\n+c\n+d\n"),
+              HasSubstr("more lines than its header says"));
   EXPECT_THAT(parse_error(head + "@@@ -1 -1 +1 @@@\n"), HasSubstr("against a single parent"));
   EXPECT_THAT(parse_error("--- /dev/null\n+++ /dev/null\n@@ -1 +1 @@\n-a\n+b\n"),
               HasSubstr("both names"));
