@@ -29,10 +29,10 @@ TEST(AptParagraphs, WithoutALastNewlineAndWithCarriageReturns) {
 }
 
 TEST(AptParagraphs, StrayLinesBelongToNoField) {
-  auto paragraphs = parse_paragraphs(" stray\nPackage: a\n\n stray\nno field\nPackage: b\n");
+  auto paragraphs = parse_paragraphs(" stray\nPackage: a\n\n stray\nno field\nName: b\n");
   ASSERT_EQ(paragraphs.size(), 2u);
   EXPECT_THAT(paragraphs[0], ElementsAre(Pair("Package", "a")));
-  EXPECT_THAT(paragraphs[1], ElementsAre(Pair("Package", "b")));
+  EXPECT_THAT(paragraphs[1], ElementsAre(Pair("Name", "b")));
   EXPECT_THAT(parse_paragraphs(""), IsEmpty());
 }
 
@@ -58,6 +58,7 @@ TEST(AptBinaryPackage, DamagedSourceFieldsDoNotCrash) {
   for (const char* source : {"(", ")(", "x (", "x ( 1.0 ) ", "x )", "(1)"})
     binary_package({{"Package", "p"}, {"Version", "1"}, {"Source", source}});
   EXPECT_EQ(binary_package({{"Package", "p"}, {"Source", "x ( 1.0 )"}}).source.text(), "x 1.0");
+  EXPECT_EQ(binary_package({{"Source", "x) (1.0)"}}).source.text(), "x) 1.0");
   EXPECT_EQ(binary_package({}).name, "");
 }
 
