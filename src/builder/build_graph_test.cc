@@ -72,7 +72,8 @@ TEST_F(GraphTest, CompiledAndLinkedByOneCall) {
 TEST_F(GraphTest, ArchiveMembersAreTakenOnDemand) {
   replay({"gcc -c a.c", "gcc -c b.c", "gcc -c main.c", "ar rc lib.a a.o b.o",
           "gcc -o prog main.o lib.a", "gcc -shared -o all.so -Wl,--whole-archive lib.a",
-          "gcc -o found main.o -L. -l:lib.a"});
+          "gcc -o found main.o -L. -l:lib.a", "gcc -o both a.o lib.a"});
+  EXPECT_THAT(sources("/tree/both"), UnorderedElementsAre("a.c", "b.c?"));
   EXPECT_THAT(sources("/tree/prog"), UnorderedElementsAre("main.c", "a.c?", "b.c?"));
   EXPECT_THAT(sources("/tree/all.so"), UnorderedElementsAre("a.c", "b.c"));
   EXPECT_THAT(sources("/tree/found"), UnorderedElementsAre("main.c", "a.c?", "b.c?"));
@@ -80,8 +81,8 @@ TEST_F(GraphTest, ArchiveMembersAreTakenOnDemand) {
 
 TEST_F(GraphTest, MembersOfTheSameNameStandBesideEachOther) {
   replay({"gcc -c x/util.c -o x/util.o", "gcc -c y/util.c -o y/util.o", "gcc -c m.c",
-          "ar qc libq.a x/util.o y/util.o", "ar rc libr.a x/util.o y/util.o", "gcc -o q m.o libq.a",
-          "gcc -o r m.o libr.a"});
+          "ar qc libq.a x/util.o", "ar q libq.a y/util.o", "ar rc libr.a x/util.o y/util.o",
+          "gcc -o q m.o libq.a", "gcc -o r m.o libr.a"});
   EXPECT_THAT(sources("/tree/q"), UnorderedElementsAre("m.c", "x/util.c?", "y/util.c?"));
   EXPECT_THAT(sources("/tree/r"), UnorderedElementsAre("m.c", "x/util.c?", "y/util.c?"));
 }
