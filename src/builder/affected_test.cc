@@ -55,7 +55,9 @@ class AffectedTest : public testing::Test {
  protected:
   AffectedTest() {
     write("lib/a.c", "#include \"a.h\"\nint a;\n");
-    write("lib/b.c", "#include \"config.h\"\n#include CHOSEN\nint b;\n");
+    write("lib/b.c",
+          "#include \"config.h\"\n#ifndef CHOSEN\n#define CHOSEN \"config.h\"\n#endif\n"
+          "#include CHOSEN\nint b;\n");
     write("lib/c.c", "#ifdef NEVER\n#include \"a.h\"\n#endif\nint c;\n");
     write("lib/a.h", "int x;\n");
     write("lib/config.h", "int config;\n");

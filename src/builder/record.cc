@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "base/byte_cursor.h"
+
 namespace livecare::builder {
 
 namespace {
@@ -12,14 +14,11 @@ constexpr int response_depth_max = 8;
 // The NUL-terminated fields of one record.
 class Fields {
  public:
-  explicit Fields(ByteView bytes) : bytes_(bytes) {}
+  explicit Fields(ByteView bytes) : cursor_(bytes) {}
 
   bool text(std::string& out) {
-    auto found = bytes_.c_string(at_);
-    if (!found) return false;
-    out = *found;
-    at_ += found->size() + 1;
-    return true;
+    out = cursor_.c_string();
+    return cursor_.ok();
   }
 
   bool number(uint64_t& out) {
@@ -38,8 +37,7 @@ class Fields {
   }
 
  private:
-  ByteView bytes_;
-  uint64_t at_ = 0;
+  ByteCursor cursor_;
 };
 
 using Responses = std::map<std::string, std::string>;
