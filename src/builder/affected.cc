@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <map>
 #include <set>
 
@@ -27,6 +28,18 @@ std::vector<std::string> components(const std::string& name) {
   std::vector<std::string> parts;
   for (const fs::path& part : fs::path(name).parent_path()) parts.push_back(part);
   return parts;
+}
+
+// True when text holds the word with neither a letter nor a digit on either side.
+bool has_word(std::string_view text, std::string_view word) {
+  auto is_letter = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
+  if (word.empty()) return false;
+  for (size_t at = 0; (at = text.find(word, at)) != std::string_view::npos; ++at) {
+    size_t end = at + word.size();
+    if ((at == 0 || !is_letter(text[at - 1])) && (end == text.size() || !is_letter(text[end])))
+      return true;
+  }
+  return false;
 }
 
 // The prerequisites of a make rule: "x: a.c b.h \\\n c\\ d.h".
@@ -99,11 +112,26 @@ class Finder {
     return failure ? disk : real;
   }
 
+  // Macros that compiles get on their command lines.
+  std::set<std::string> defined_macros() const {
+    std::set<std::string> macros;
+    for (const auto& [index, uses] : uses_) {
+      const auto& arguments = tree_.calls[unit(index).call].arguments;
+      for (size_t i = 0; i < arguments.size(); ++i) {
+        if (!arguments[i].starts_with("-D")) continue;
+        std::string macro = arguments[i].substr(2);
+        if (macro.empty() && i + 1 < arguments.size()) macro = arguments[i + 1];
+        macros.insert(macro.substr(0, macro.find('=')));
+      }
+    }
+    return macros;
+  }
+
   // Units that may read a touched file, by the scan of include lines.
   std::vector<uint32_t> candidates() const {
     std::set<std::string> names;
     for (const auto& [path, file] : touched_) names.insert(path.filename());
-    std::set<std::string> may = IncludeScan(tree_.root).may_include(names);
+    std::set<std::string> may = IncludeScan(tree_.root, defined_macros()).may_include(names);
     std::vector<uint32_t> found;
     for (const auto& [index, uses] : uses_) {
       const Call& call = tree_.calls[unit(index).call];
@@ -265,7 +293,7 @@ class Finder {
       for (const FilePatch* patch : file.patches)
         for (const Hunk& hunk : patch->hunks)
           for (const HunkLine& line : hunk.lines)
-            if (line.kind == '+' && line.text.find(stem) != std::string::npos) return true;
+            if (line.kind == '+' && has_word(line.text, stem)) return true;
     }
     return false;
   }
@@ -358,9 +386,8 @@ bool only_names_new_files(const FilePatch& patch, const std::vector<std::string>
       if (line.kind == ' ') continue;
       size_t first = line.text.find_first_not_of(" \t\r\\");
       if (first == std::string::npos || line.text[first] == '#') continue;
-      bool names = std::any_of(new_stems.begin(), new_stems.end(), [&](const std::string& stem) {
-        return line.text.find(stem) != std::string::npos;
-      });
+      bool names = std::any_of(new_stems.begin(), new_stems.end(),
+                               [&](const std::string& stem) { return has_word(line.text, stem); });
       // A line that is removed and comes back with a continuation mark says nothing new.
       std::string bare = line.text.substr(0, line.text.find_last_not_of(" \t\r\\") + 1);
       bool moved = false;

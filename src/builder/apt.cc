@@ -1,5 +1,6 @@
 #include "builder/apt.h"
 
+#include <strings.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "base/file_system.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/text.h"
 
 namespace livecare::builder {
 
@@ -17,17 +19,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr auto lists_age_max = std::chrono::hours(24);
-
-std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (!text.empty()) {
-    size_t end = text.find('\n');
-    lines.push_back(text.substr(0, end));
-    if (end == std::string_view::npos) break;
-    text.remove_prefix(end + 1);
-  }
-  return lines;
-}
 
 std::string trimmed(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
@@ -56,7 +47,7 @@ std::string field(const Paragraph& paragraph, const std::string& name) {
 
 Result<std::string> machine_architecture() {
   TRY(std::string text, run_checked({.arguments = {"dpkg", "--print-architecture"}}));
-  return trimmed(lines_of(text).empty() ? "" : lines_of(text)[0]);
+  return trimmed(split_lines(text).empty() ? "" : split_lines(text)[0]);
 }
 
 bool can_hold_targets(const BinaryPackage& package) {
@@ -71,11 +62,11 @@ bool can_hold_targets(const BinaryPackage& package) {
 std::set<std::string> files_of_dsc(std::string_view text) {
   std::set<std::string> files;
   bool in_files = false;
-  for (std::string_view line : lines_of(text)) {
+  for (std::string_view line : split_lines(text)) {
     if (!line.starts_with(" "))
       in_files = line.starts_with("Files:");
-    else if (in_files)
-      files.insert(words_of(line).back());
+    else if (auto words = words_of(line); in_files && !words.empty())
+      files.insert(words.back());
   }
   return files;
 }
@@ -88,8 +79,9 @@ std::vector<Paragraph> parse_paragraphs(std::string_view text) {
   std::string last;
   auto end = [&] {
     if (!paragraph.empty()) paragraphs.push_back(std::exchange(paragraph, {}));
+    last.clear();
   };
-  for (std::string_view line : lines_of(text)) {
+  for (std::string_view line : split_lines(text)) {
     if (trimmed(line).empty()) {
       end();
     } else if (line.front() == ' ' || line.front() == '\t') {
@@ -115,20 +107,24 @@ BinaryPackage binary_package(const Paragraph& paragraph) {
   size_t bracket = source.find('(');
   package.source.name = trimmed(source.substr(0, bracket));
   if (bracket != std::string::npos)
-    package.source.version = source.substr(bracket + 1, source.find(')') - bracket - 1);
+    package.source.version =
+        trimmed(source.substr(bracket + 1, source.find(')', bracket) - bracket - 1));
   return package;
 }
 
 std::string with_sources(std::string_view text, bool is_deb822) {
   std::string out;
-  for (std::string_view line : lines_of(text)) {
-    if (is_deb822 && line.starts_with("Types:")) {
+  for (std::string_view line : split_lines(text)) {
+    std::string bare = trimmed(line);
+    bool is_types =
+        bare.size() > 5 && bare[5] == ':' && ::strncasecmp(bare.data(), "types", 5) == 0;
+    if (is_deb822 && is_types) {
       out += "Types: deb deb-src\n";
       continue;
     }
     out += std::string(line) + "\n";
-    if (!is_deb822 && line.starts_with("deb "))
-      out += "deb-src" + std::string(line.substr(3)) + "\n";
+    if (!is_deb822 && (bare.starts_with("deb ") || bare.starts_with("deb\t")))
+      out += "deb-src" + bare.substr(3) + "\n";
   }
   return out;
 }
@@ -299,7 +295,7 @@ Status Apt::complete_source(const SourceVersion& source, const fs::path& work) c
   for (const std::string& file : files_of_dsc(text))
     if (!fs::exists(work / file)) missing.insert(file);
   std::string kept;
-  for (std::string_view line : lines_of(text)) {
+  for (std::string_view line : split_lines(text)) {
     auto words = words_of(line);
     bool dropped = line.starts_with(" ") && !words.empty() && missing.contains(words.back()) &&
                    words.back().ends_with(".asc");

@@ -20,8 +20,9 @@ struct BuildGraph::Node {
   bool is_relocatable = false;  // linked with -r: an input like an object
   bool from_driver = false;     // linked: the driver's call; ld's own call follows
   std::vector<Input> inputs;    // linked
-  std::map<std::string, std::shared_ptr<const Node>> members;  // archive: by file name
-  std::string path;                                            // unknown
+  // Archive: by file name, which several members can have.
+  std::vector<std::pair<std::string, std::shared_ptr<const Node>>> members;
+  std::string path;  // unknown
 };
 
 struct BuildGraph::Replay {
@@ -69,6 +70,11 @@ struct BuildGraph::Replay {
   std::shared_ptr<const Node> find_library(const Call& call, const Invocation& invocation,
                                            const Operand& operand) const {
     for (const std::string& directory : invocation.library_directories) {
+      if (operand.path.starts_with(":")) {  // -l:libx.a
+        if (auto exact = find(absolute(call, directory + "/" + operand.path.substr(1))))
+          return exact;
+        continue;
+      }
       std::string base = absolute(call, directory + "/lib" + operand.path);
       if (!operand.is_static && find(base + ".so")) return nullptr;
       if (auto archive = find(base + ".a")) return archive;
@@ -117,18 +123,25 @@ struct BuildGraph::Replay {
     ArchiveCall parsed = parse_archive_call(call);
     std::string path = absolute(call, parsed.archive);
     if (parsed.operation == 'x') extract(call, path);
-    if (parsed.operation != 'r') return;
+    if (parsed.operation != 'r' && parsed.operation != 'q') return;
     auto node = std::make_shared<Node>();
     auto before = find(path);
     if (before && before->kind == Node::Kind::archive) *node = *before;
     node->kind = Node::Kind::archive;
+    // Of one call, members of the same name stand beside each other (a/util.o, b/util.o); those
+    // that were there before are replaced.
+    if (parsed.operation == 'r')
+      for (const std::string& member : parsed.members)
+        std::erase_if(node->members, [&](const auto& known) {
+          return known.first == fs::path(member).filename().native();
+        });
     for (const std::string& member : parsed.members) {
       auto object = find(absolute(call, member));
       // "ar r all.a part.a" with the L modifier adds the members.
       if (object && object->kind == Node::Kind::archive)
-        node->members.insert(object->members.begin(), object->members.end());
+        node->members.insert(node->members.end(), object->members.begin(), object->members.end());
       else if (object)
-        node->members[fs::path(member).filename()] = object;
+        node->members.emplace_back(fs::path(member).filename(), object);
     }
     files[path] = node;
   }
@@ -137,6 +150,32 @@ struct BuildGraph::Replay {
     auto node = find(path);
     if (!node) return;
     for (const auto& [name, member] : node->members) files[absolute(call, name)] = member;
+  }
+
+  // By what the build put below it, because the path may mean nothing outside of the build's own
+  // mount namespace.
+  bool is_directory(const std::string& path) const {
+    auto below = files.lower_bound(path + "/");
+    std::error_code ignored;
+    return (below != files.end() && below->first.starts_with(path + "/")) ||
+           fs::is_directory(path, ignored);
+  }
+
+  // "mv .libs done", "cp -a src/. copy": with everything that the build put below it.
+  void move_directory(const std::string& spelled, std::string from, std::string to, bool into,
+                      bool keeps_source) {
+    while (from.size() > 1 && from.back() == '/') from.pop_back();
+    bool only_content = spelled.ends_with("/.") || spelled == ".";
+    if (!only_content && (into || is_directory(to))) to += "/" + fs::path(from).filename().native();
+    std::string below = from + "/";
+    if (to.starts_with(below)) return;
+    std::map<std::string, std::shared_ptr<const Node>> moved;
+    auto at = files.lower_bound(below);
+    while (at != files.end() && at->first.starts_with(below)) {
+      moved[to + "/" + at->first.substr(below.size())] = at->second;
+      at = keeps_source ? std::next(at) : files.erase(at);
+    }
+    for (auto& [path, node] : moved) files[path] = std::move(node);
   }
 
   void move(const Call& call, bool keeps_source) {
@@ -148,11 +187,11 @@ struct BuildGraph::Replay {
       auto node = find(from);
       if (!node && call.arguments[0].ends_with("ln"))
         node = find((fs::path(destination).parent_path() / source).lexically_normal());
-      if (!node) continue;
-      bool into = parsed.destination.ends_with("/") || parsed.sources.size() > 1 ||
-                  fs::path(from).extension() != fs::path(destination).extension();
-      std::error_code ignored;
-      if (into && fs::is_directory(destination, ignored))
+      if (!node) {
+        move_directory(source, from, destination, parsed.into, keeps_source);
+        continue;
+      }
+      if (parsed.into || is_directory(destination))
         files[destination + "/" + fs::path(from).filename().native()] = node;
       else
         files[destination] = node;

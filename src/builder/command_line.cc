@@ -4,6 +4,8 @@
 #include <array>
 #include <filesystem>
 #include <optional>
+#include <tuple>
+#include <utility>
 
 namespace livecare::builder {
 
@@ -113,6 +115,13 @@ constexpr std::array linker_separate_values = {"-o",
                                                "--plugin",
                                                "-retain-symbols-file"};
 
+constexpr std::array objcopy_separate_values = {
+    "--add-section",       "--update-section", "--rename-section",        "--set-section-flags",
+    "--remove-section",    "--only-section",   "--redefine-sym",          "--redefine-syms",
+    "--globalize-symbol",  "--keep-symbol",    "--strip-symbol",          "--localize-symbol",
+    "--add-gnu-debuglink", "--dump-section",   "--weaken-symbol",         "--input-target",
+    "--output-target",     "--prefix-symbols", "--change-section-address"};
+
 template <size_t N>
 bool is_one_of(std::string_view text, const std::array<const char*, N>& set) {
   return std::find(set.begin(), set.end(), text) != set.end();
@@ -148,7 +157,8 @@ bool only_asks(const std::string& argument) {
                                        "-fsyntax-only",
                                        "-qversion",
                                        "-dM",
-                                       "-dumpfullversion"};
+                                       "-dumpfullversion",
+                                       "-###"};
   return is_one_of(argument, exact) || argument.starts_with("-print-") ||
          argument.starts_with("--print-");
 }
@@ -156,6 +166,7 @@ bool only_asks(const std::string& argument) {
 struct LinkState {
   bool whole = false;
   bool is_static = false;
+  std::vector<std::pair<bool, bool>> pushed;
 };
 
 // "-Wl,--whole-archive" and the like; true when it was one.
@@ -165,6 +176,11 @@ void linker_option(std::string_view option, LinkState& state, Invocation& invoca
   if (option == "-Bstatic" || option == "-dn" || option == "-non_shared" || option == "-static")
     state.is_static = true;
   if (option == "-Bdynamic" || option == "-dy" || option == "-call_shared") state.is_static = false;
+  if (option == "--push-state") state.pushed.emplace_back(state.whole, state.is_static);
+  if (option == "--pop-state" && !state.pushed.empty()) {
+    std::tie(state.whole, state.is_static) = state.pushed.back();
+    state.pushed.pop_back();
+  }
   if (option == "-shared" || option == "-Bshareable") invocation.shared = true;
   if (option == "-r" || option == "-i" || option == "--relocatable") invocation.relocatable = true;
 }
@@ -194,7 +210,7 @@ void parse_compiler(const Call& call, Invocation& invocation) {
       invocation.shared = true;
     else if (argument == "-r")
       invocation.relocatable = true;
-    else if (argument == "-static")
+    else if (argument == "-static" || argument == "-static-pie")
       state.is_static = true;
     else if (only_asks(argument))
       invocation.only_preprocesses = true;
@@ -260,7 +276,9 @@ void parse_linker(const Call& call, Invocation& invocation) {
 void parse_assembler(const Call& call, Invocation& invocation) {
   for (size_t i = 1; i < call.arguments.size(); ++i) {
     const std::string& argument = call.arguments[i];
-    if ((argument == "-o" || argument == "-I") && i + 1 < call.arguments.size()) {
+    bool has_value = argument == "-o" || argument == "-I" || argument == "--defsym" ||
+                     argument == "--MD" || argument == "--debug-prefix-map";
+    if (has_value && i + 1 < call.arguments.size()) {
       ++i;
       if (argument == "-o") invocation.output = call.arguments[i];
     } else if (argument == "--version" || argument == "-version" || argument == "-v") {
@@ -298,8 +316,10 @@ bool is_dropped(const std::string& argument) {
                                        "-pedantic-errors",
                                        "--coverage-dummy"};
   static constexpr std::array prefixes = {
-      "-flto",   "-save-temps", "-fdump-", "-Werror=",        "-Wl,", "-Wp,-MD", "-Wp,-MMD",
-      "-Wp,-MT", "-Wp,-MF",     "-Wp,-MP", "-fcallgraph-info"};
+      "-flto",   "-save-temps", "-fdump-",          "-Werror=",
+      "-Wl,",    "-Wp,-MD",     "-Wp,-MMD",         "-Wp,-MT",
+      "-Wp,-MF", "-Wp,-MP",     "-fcallgraph-info", "--save-temps",
+      "-Wa,-a"};
   if (is_one_of(argument, exact)) return true;
   return std::any_of(prefixes.begin(), prefixes.end(),
                      [&](const char* prefix) { return argument.starts_with(prefix); });
@@ -407,9 +427,10 @@ ArchiveCall parse_archive_call(const Call& call) {
   if (at >= arguments.size()) return result;
   std::string operation = arguments[at++];
   for (char c : operation)
-    if (c == 'r' || c == 'q' || c == 'x') result.operation = c == 'q' ? 'r' : c;
-  // A position modifier names a member before the archive.
+    if (c == 'r' || c == 'q' || c == 'x') result.operation = c;
+  // A position modifier names a member before the archive; a count stands there as well.
   if (operation.find_first_of("abi") != std::string::npos && result.operation == 'r') ++at;
+  if (operation.find('N') != std::string::npos && result.operation == 'x') ++at;
   skip_options();
   if (at < arguments.size()) result.archive = arguments[at++];
   for (; at < arguments.size(); ++at)
@@ -418,23 +439,35 @@ ArchiveCall parse_archive_call(const Call& call) {
 }
 
 MoveCall parse_move_call(const Call& call) {
+  static constexpr std::string_view directory_option = "--target-directory=";
+  std::string name = std::filesystem::path(call.arguments[0]).filename();
+  bool is_objcopy = ends_with_program(name, "objcopy");
+  // One-letter options whose value is the next argument: -S strips for objcopy, and is a suffix
+  // for the others.
+  std::string_view valued = is_objcopy ? "IOFBjRKNLGWb" : name == "install" ? "mogS" : "S";
   MoveCall result;
-  bool into = false;
   for (size_t i = 1; i < call.arguments.size(); ++i) {
     const std::string& argument = call.arguments[i];
-    if (argument == "-t" && i + 1 < call.arguments.size()) {
+    bool has_next = i + 1 < call.arguments.size();
+    if (!is_objcopy && (argument == "-t" || argument == "--target-directory") && has_next) {
       result.destination = call.arguments[++i];
-      into = true;
-    } else if ((argument == "-m" || argument == "-o" || argument == "-g" || argument == "-S") &&
-               i + 1 < call.arguments.size()) {
+      result.into = true;
+    } else if (!is_objcopy && argument.starts_with(directory_option)) {
+      result.destination = argument.substr(directory_option.size());
+      result.into = true;
+    } else if (argument.size() == 2 && argument[0] == '-' && has_next &&
+               valued.find(argument[1]) != std::string_view::npos) {
+      ++i;
+    } else if (is_objcopy && has_next && is_one_of(argument, objcopy_separate_values)) {
       ++i;
     } else if (!argument.starts_with("-")) {
       result.sources.push_back(argument);
     }
   }
-  if (!into && !result.sources.empty()) {
+  if (!result.into && !result.sources.empty()) {
     result.destination = result.sources.back();
     result.sources.pop_back();
+    result.into = result.destination.ends_with("/") || (!is_objcopy && result.sources.size() > 1);
   }
   return result;
 }

@@ -51,7 +51,7 @@ std::vector<std::string> dependency_arguments(const Call& call, std::string_view
                                               std::string_view rule_file);
 
 struct ArchiveCall {
-  char operation = 0;  // 'r' or 'q' (add), 'x' (extract), 0: something else
+  char operation = 0;  // 'r' (replace or add), 'q' (add), 'x' (extract), 0: something else
   std::string archive;
   std::vector<std::string> members;
 };
@@ -60,6 +60,7 @@ ArchiveCall parse_archive_call(const Call& call);
 struct MoveCall {
   std::vector<std::string> sources;
   std::string destination;
+  bool into = false;  // the destination is a directory for certain
 };
 MoveCall parse_move_call(const Call& call);
 

@@ -3,8 +3,8 @@
 // Hunks are applied at the place they name or, when lines moved, at the nearest place where every
 // line of context is equal; context is not skipped (no fuzz) unless the caller allows it. A hunk
 // whose result is there already is an error of its own: it is the most common mistake.
-// Line ends: a fix with CRLF applies to files with LF and the other way round; the file's wins.
-// Pure, thread-safe.
+// Line ends: a fix with CRLF applies to files with LF and the other way round; every line of the
+// file keeps its own, and new lines get those of most lines. Pure, thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +42,9 @@ struct FilePatch {
 
   bool is_new() const { return old_path.empty(); }
   bool is_deleted() const { return new_path.empty(); }
+  // The file that it changes: the old name or else the new one ("diff -u url.c.orig url.c"), as far
+  // as that is there.
+  std::string name(unsigned strip, const std::function<bool(const std::string&)>& exists) const;
 };
 
 struct FixPatch {
@@ -65,7 +68,7 @@ unsigned detect_strip(const FixPatch& fix, const std::function<bool(const std::s
 Result<std::string> apply_hunks(const FilePatch& patch, std::string_view content,
                                 std::string_view name, unsigned fuzz = 0);
 
-// Every "CVE-YYYY-N..." of a text, in order, once.
-std::vector<std::string> find_cves(std::string_view text);
+// Every "CVE-YYYY-N..." of a text (in any case), in order, once, in capitals.
+std::vector<std::string> find_cves(std::string_view any_case);
 
 }  // namespace livecare::builder

@@ -5,6 +5,7 @@
 
 #include "base/file_system.h"
 #include "base/log.h"
+#include "builder/affected.h"
 
 namespace livecare::builder {
 
@@ -34,10 +35,11 @@ class Planner {
       : tree_(tree), fuzz_(fuzz), mirrors_(find_mirrors(tree.root)) {}
 
   Status add(const FixPatch& fix, FixPlan& plan) {
-    unsigned strip =
-        detect_strip(fix, [&](const std::string& path) { return exists(tree_.root / path, plan); });
+    auto is_there = [&](const std::string& path) { return exists(tree_.root / path, plan); };
+    unsigned strip = detect_strip(fix, is_there);
     for (const FilePatch& patch : fix.files) {
-      std::string name = strip_path(patch.is_new() ? patch.new_path : patch.old_path, strip);
+      std::string name = patch.name(strip, is_there);
+      if (name.empty()) name = strip_path(patch.is_new() ? patch.new_path : patch.old_path, strip);
       if (name.empty())
         return make_error(ErrorCode::invalid_input, fix.name,
                           "names {}, which is no file inside the source tree",
@@ -64,9 +66,14 @@ class Planner {
                   FixPlan& plan) {
     TouchedFile& file = touched(name, plan);
     file.patches.push_back(&patch);
-    if (patch.is_rename && patch.hunks.empty())
+    if (patch.is_rename) {
+      // Nothing is compiled from it: it is noted as ignored.
+      if (is_aside(name) || role_of(name) == FileRole::other) return ok_status();
       return make_error(ErrorCode::refused, name,
-                        "{} renames it; write the fix without renaming files", fix.name);
+                        "{} renames or copies it; write the fix without that (git diff "
+                        "--no-renames)",
+                        fix.name);
+    }
     if (patch.is_binary) {
       file.is_binary = true;
       return ok_status();

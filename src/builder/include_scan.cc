@@ -61,8 +61,12 @@ void read_directive(std::string_view line, IncludeLines& found) {
     // #define WEIGHT_H "../locale/weight.h"
     std::string_view macro = first_word(rest);
     std::string name = name_in(rest.substr(macro.size()));
-    if (!macro.empty() && name.find('.') != std::string::npos)
+    std::string_view value = skip_blanks(rest.substr(macro.size()));
+    if (macro.empty()) return;
+    if (!name.empty())
       found.definitions.emplace_back(macro, std::move(name));
+    else if (!value.empty() && (is_name_character(value.front()) || value.front() == '('))
+      found.other_definitions.emplace_back(macro);
   }
 }
 
@@ -73,8 +77,10 @@ void read_assembler(std::string_view text, IncludeLines& found) {
       std::string_view rest = text.substr(at + word.size(), 512);
       rest = skip_blanks(rest.substr(0, rest.find('\n')));
       while (!rest.empty() && rest.front() == '\\') rest.remove_prefix(1);
-      if (std::string name = name_in(rest); !name.empty() && rest.front() == '"')
-        found.names.push_back(std::move(name));
+      if (rest.empty() || rest.front() != '"') continue;
+      std::string name = name_in(rest);
+      while (!name.empty() && name.back() == '\\') name.pop_back();  // of the string it stands in
+      if (!name.empty()) found.names.push_back(std::move(name));
     }
 }
 
@@ -96,7 +102,8 @@ IncludeLines included_names(std::string_view text) {
   return found;
 }
 
-IncludeScan::IncludeScan(const fs::path& root) {
+IncludeScan::IncludeScan(const fs::path& root, const std::set<std::string>& outside) {
+  std::set<std::string> unclear = outside;                   // macros that may stand for any file
   std::map<std::string, std::set<std::string>> definitions;  // macro: file names
   std::map<std::string, std::set<std::string>> by_macro;     // macro: files that include it
   std::error_code failure;
@@ -112,13 +119,14 @@ IncludeScan::IncludeScan(const fs::path& root) {
     for (const std::string& name : lines.names) includers_[name].insert(includer);
     for (const std::string& macro : lines.macros) by_macro[macro].insert(includer);
     for (const auto& [macro, name] : lines.definitions) definitions[macro].insert(name);
+    for (std::string& macro : lines.other_definitions) unclear.insert(std::move(macro));
   }
   for (const auto& [macro, files] : by_macro) {
     auto known = definitions.find(macro);
     // A macro that gets its value on the command line, or is put together: may be any file.
-    if (known == definitions.end())
+    if (known == definitions.end() || unclear.contains(macro))
       computed_.insert(files.begin(), files.end());
-    else
+    if (known != definitions.end())
       for (const std::string& name : known->second)
         includers_[name].insert(files.begin(), files.end());
   }

@@ -2,8 +2,8 @@
 //
 // Asking the compiler for the files that each of thousands of units reads takes minutes. A scan of
 // all #include lines takes a second and gives a superset: a file "may include" NAME if it has an
-// include line for any file called NAME, or one that a macro fills in. Only the units that are left
-// are asked (dependencies.h).
+// include line for any file called NAME, or one that a macro fills in which may stand for NAME.
+// Only the units that are left are asked (affected.h).
 #pragma once
 
 #include <filesystem>
@@ -18,7 +18,9 @@ namespace livecare::builder {
 
 class IncludeScan {
  public:
-  explicit IncludeScan(const std::filesystem::path& root);
+  // outside: macros that command lines define.
+  explicit IncludeScan(const std::filesystem::path& root,
+                       const std::set<std::string>& outside = {});
 
   // File names (without directories) that may include one of `names`, directly or not; includes
   // `names`.
@@ -33,6 +35,7 @@ struct IncludeLines {
   std::vector<std::string> names;   // of included files, without directories
   std::vector<std::string> macros;  // "#include WEIGHT_H"; "()" for a macro with arguments
   std::vector<std::pair<std::string, std::string>> definitions;  // #define WEIGHT_H "weight.h"
+  std::vector<std::string> other_definitions;  // macros with a value that is no file name
 };
 IncludeLines included_names(std::string_view text);
 

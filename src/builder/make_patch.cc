@@ -9,6 +9,7 @@
 #include "builder/cache_entry.h"
 #include "builder/fix_plan.h"
 #include "builder/link.h"
+#include "builder/linked_in.h"
 #include "builder/publish.h"
 #include "builder/recompile.h"
 #include "builder/tree_edit.h"
@@ -88,19 +89,6 @@ Result<ComparedUnit> compare_unit(const AffectedUnit& affected, const CompiledUn
   TRY(unit.diff, objdiff::diff(*unit.original, *unit.patched, diff_options(options)));
   if (unit.diff.anything_changed()) TRY_STATUS(check_layouts(unit));
   return unit;
-}
-
-// An archive member is in the linked file if the linker took it: then its global symbols are there.
-bool is_linked_in(const elf::Image& object, const elf::Image& rebuilt) {
-  std::vector<std::string_view> names;
-  for (const elf::Symbol& symbol : object.symbols())
-    if (symbol.bind != 0 && !symbol.is_undefined() && !symbol.name.empty())
-      names.push_back(symbol.name);
-  if (names.empty()) return true;
-  for (const elf::Symbol& symbol : rebuilt.symbols())
-    if (!symbol.is_undefined() && std::find(names.begin(), names.end(), symbol.name) != names.end())
-      return true;
-  return false;
 }
 
 class Maker {
@@ -186,8 +174,16 @@ class Maker {
       const AffectedUnit& affected = *unit.affected;
       for (size_t k = 0; k < affected.targets.size(); ++k) {
         if (affected.targets[k] != target) continue;
-        if (!affected.certain[k] && unit.original && !is_linked_in(*unit.original, rebuilt))
-          continue;
+        if (unit.original && !unit.diff.anything_changed() && unit.diff.refused.empty()) continue;
+        if (!affected.certain[k] && unit.original) {
+          LinkedIn held = linked_in(*unit.original, rebuilt);
+          if (!held.is) continue;
+          if (!held.doubt.empty())
+            doubts_.push_back(
+                fmt::format("it cannot be told for sure whether it holds {} ({}), so it was taken "
+                            "as if it did",
+                            affected.name, held.doubt));
+        }
         for (const objdiff::Refusal& refusal : unit.diff.refused)
           refuse(tree_.targets[target].name + ": " + affected.name, refusal.function,
                  refusal.section, refusal.reason);
@@ -212,7 +208,16 @@ class Maker {
     const PreparedTarget& target = tree_.targets[index];
     TRY(elf::Image rebuilt, elf::Image::open(target.rebuilt));
     size_t refused_before = result_.refused.size();
+    doubts_.clear();
     std::vector<Unit> units = units_of(index, rebuilt);
+    TRY_STATUS(link_units(target, rebuilt, std::move(units), refused_before));
+    if (result_.refused.size() != refused_before)
+      for (const std::string& doubt : doubts_) refuse(target.name, "", "", doubt);
+    return ok_status();
+  }
+
+  Status link_units(const PreparedTarget& target, const elf::Image& rebuilt,
+                    std::vector<Unit> units, size_t refused_before) {
     if (units.empty() || result_.refused.size() != refused_before) return ok_status();
     if (target.build_id.empty()) {
       refuse(target.name, "", "",
@@ -282,6 +287,7 @@ class Maker {
   FixPlan plan_;
   Affected affected_;
   std::vector<ComparedUnit> units_;
+  std::vector<std::string> doubts_;  // of the target at hand: see linked_in.h
   PatchResult result_;
 };
 

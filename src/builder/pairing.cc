@@ -81,7 +81,7 @@ std::optional<Pair> find_pair(const Fingerprint& shipped,
       if (by_name && !same_name(shipped, candidates[i])) continue;
       Likeness likeness = compare(shipped, candidates[i]);
       // Without the name only an equal file will do: programs are installed under other names.
-      if (!by_name && !likeness.different.empty()) continue;
+      if (!by_name && (likeness.equal == 0 || !likeness.different.empty())) continue;
       if (!best || likeness.score() > best->likeness.score()) best = Pair{i, likeness};
     }
     if (best) break;

@@ -143,6 +143,20 @@ class SourcePreparation {
   Workspace& workspace_;
 };
 
+// Before the build, so that a typing error costs a second.
+Status check_targets(const SourceBuild& build) {
+  for (const fs::path& target : build.targets) {
+    std::error_code failure;
+    if (!fs::is_regular_file(target, failure))
+      return make_error(ErrorCode::not_found, target.native(),
+                        "is no file; --target names the shipped program or library");
+    if (!is_elf64(target))
+      return make_error(ErrorCode::unsupported, target.native(),
+                        "is no 64-bit ELF file; --target names the shipped program or library");
+  }
+  return ok_status();
+}
+
 // Copies of the shipped files, so that they stay what they are while the user goes on building.
 Result<std::vector<Shipped>> keep_targets(const SourceBuild& build, const fs::path& entry) {
   std::vector<Shipped> shipped;
@@ -151,9 +165,6 @@ Result<std::vector<Shipped>> keep_targets(const SourceBuild& build, const fs::pa
   for (size_t i = 0; i < build.targets.size(); ++i) {
     const fs::path& target = build.targets[i];
     TRY(Bytes bytes, read_file(target));
-    if (!is_elf64(target))
-      return make_error(ErrorCode::unsupported, target.native(),
-                        "is no 64-bit ELF file; --target names the shipped program or library");
     fs::path copy =
         entry / "shipped" / std::to_string(i) / fs::canonical(target, failure).filename();
     TRY_STATUS(write_file_atomic(copy, bytes, 0755));
@@ -183,6 +194,7 @@ Result<Workspace> prepare_source(const SourceBuild& build, const PrepareOptions&
   if (fs::weakly_canonical(cache, failure).native().starts_with(source.native() + "/"))
     return make_error(ErrorCode::invalid_input, cache.native(),
                       "the cache lies inside the source tree; give another --cache");
+  TRY_STATUS(check_targets(build));
   TRY(fs::path tools, install_tools(cache));
   Stopwatch watch;
   TRY(std::string digest, tree_digest(source));

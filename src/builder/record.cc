@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "base/byte_cursor.h"
+
 namespace livecare::builder {
 
 namespace {
@@ -12,14 +14,11 @@ constexpr int response_depth_max = 8;
 // The NUL-terminated fields of one record.
 class Fields {
  public:
-  explicit Fields(ByteView bytes) : bytes_(bytes) {}
+  explicit Fields(ByteView bytes) : cursor_(bytes) {}
 
   bool text(std::string& out) {
-    auto found = bytes_.c_string(at_);
-    if (!found) return false;
-    out = *found;
-    at_ += found->size() + 1;
-    return true;
+    out = cursor_.c_string();
+    return cursor_.ok();
   }
 
   bool number(uint64_t& out) {
@@ -38,22 +37,25 @@ class Fields {
   }
 
  private:
-  ByteView bytes_;
-  uint64_t at_ = 0;
+  ByteCursor cursor_;
 };
 
 using Responses = std::map<std::string, std::string>;
 
-void expand(const std::vector<std::string>& arguments, const Responses& responses, int depth,
+// False: a response file that names itself, or one that is far too long.
+bool expand(const std::vector<std::string>& arguments, const Responses& responses, int depth,
             std::vector<std::string>& out) {
   for (const std::string& argument : arguments) {
+    if (out.size() >= arguments_max) return false;
     auto response = argument.size() > 1 && argument[0] == '@' ? responses.find(argument.substr(1))
                                                               : responses.end();
-    if (response == responses.end() || depth == response_depth_max)
+    if (response == responses.end())
       out.push_back(argument);
-    else
-      expand(split_response(response->second), responses, depth + 1, out);
+    else if (depth == response_depth_max ||
+             !expand(split_response(response->second), responses, depth + 1, out))
+      return false;
   }
+  return true;
 }
 
 bool read_call(ByteView body, Call& call) {
@@ -75,8 +77,7 @@ bool read_call(ByteView body, Call& call) {
     if (!fields.text(name) || !fields.text(content)) return false;
     responses[std::move(name)] = std::move(content);
   }
-  expand(arguments, responses, 0, call.arguments);
-  return !call.arguments.empty();
+  return expand(arguments, responses, 0, call.arguments) && !call.arguments.empty();
 }
 
 }  // namespace
@@ -86,15 +87,20 @@ Result<std::vector<Call>> read_record(ByteView bytes, std::string_view name) {
   uint64_t at = 0;
   while (at < bytes.size()) {
     auto magic = bytes.slice(at, 4);
+    if (magic && magic->as_text() != "LCR1")
+      return make_error(ErrorCode::invalid_input, name,
+                        "damaged at byte {}: no record begins there; remove the entry that holds "
+                        "it, and the tree is prepared anew",
+                        at);
     auto size = bytes.read<uint32_t>(at + 4);
     auto body = size ? bytes.slice(at + 8, *size) : std::nullopt;
-    if (!magic || !body) break;  // cut short
-    if (magic->as_text() != "LCR1")
-      return make_error(ErrorCode::invalid_input, name,
-                        "damaged at byte {}: no record begins there", at);
+    if (!body) break;  // cut short
     Call call;
     if (!read_call(*body, call))
-      return make_error(ErrorCode::invalid_input, name, "the record at byte {} is damaged", at);
+      return make_error(ErrorCode::invalid_input, name,
+                        "the record at byte {} is damaged; remove the entry that holds it, and the "
+                        "tree is prepared anew",
+                        at);
     calls.push_back(std::move(call));
     at += 8 + *size;
   }

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 #include <utility>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/file_system.h"
@@ -52,6 +53,33 @@ Status copy_with_times(const fs::path& from, const fs::path& to) {
   return ok_status();
 }
 
+struct Change {
+  std::string path;
+  std::string saved;  // empty: the file is new
+  std::string made;   // the first directory that had to be made for it
+};
+
+Result<std::vector<Change>> read_journal(const std::string& text, const fs::path& entry) {
+  auto damaged = [&] {
+    return make_error(ErrorCode::conflict, journal_of(entry).native(),
+                      "is damaged; remove {} to prepare it anew", entry.native());
+  };
+  json journal = json::parse(text, nullptr, false);
+  if (!journal.is_array()) return damaged();
+  std::vector<Change> changes;
+  for (const json& item : journal) {
+    Change change;
+    for (auto [name, field] : {std::pair("path", &change.path), std::pair("saved", &change.saved),
+                               std::pair("made", &change.made)}) {
+      if (!item.is_object() || !item.contains(name) || !item[name].is_string()) return damaged();
+      *field = item[name].get<std::string>();
+    }
+    if (change.path.empty()) return damaged();
+    changes.push_back(std::move(change));
+  }
+  return changes;
+}
+
 Status save_originals(const fs::path& entry, const std::map<fs::path, std::string>& contents,
                       json& journal) {
   std::error_code failure;
@@ -79,20 +107,20 @@ Status restore_tree(const fs::path& entry) {
   auto text = read_text(journal_of(entry));
   if (!text.ok())
     return text.error().code == ErrorCode::not_found ? ok_status() : Status(text.take_error());
-  json journal = json::parse(*text, nullptr, false);
-  if (!journal.is_array())
-    return make_error(ErrorCode::conflict, journal_of(entry).native(),
-                      "is damaged; remove {} to prepare it anew", entry.native());
-  for (const json& item : journal) {
-    fs::path path = item.value("path", "");
-    std::string saved = item.value("saved", "");
-    std::string made = item.value("made", "");
+  TRY(std::vector<Change> changes, read_journal(*text, entry));
+  for (const Change& change : changes) {
     std::error_code failure;
-    if (!saved.empty())
-      TRY_STATUS(copy_with_times(saved, path));
-    else
-      fs::remove(path, failure);
-    if (!made.empty()) fs::remove_all(made, failure);
+    if (change.saved.empty()) {
+      fs::remove(change.path, failure);
+    } else if (auto copied = copy_with_times(change.saved, change.path); !copied.ok()) {
+      Error error = copied.take_error();
+      error.message += fmt::format(
+          "; the source tree cannot be put back: remove {} to prepare it "
+          "anew",
+          entry.native());
+      return error;
+    }
+    if (!change.made.empty()) fs::remove_all(change.made, failure);
   }
   std::error_code failure;
   fs::remove(journal_of(entry), failure);
@@ -108,7 +136,13 @@ Result<TreeEdit> TreeEdit::begin(const fs::path& entry,
   TRY_STATUS(restore_tree(entry));
   json journal = json::array();
   TRY_STATUS(save_originals(entry, contents, journal));
-  std::string text = journal.dump(1, ' ', false, json::error_handler_t::replace);
+  // Exact or not at all: a name that is not UTF-8 must not come back as another one.
+  std::string text = journal.dump(1, ' ', false, json::error_handler_t::ignore);
+  TRY(std::vector<Change> written, read_journal(text, entry));
+  for (const Change& change : written)
+    if (!contents.contains(change.path))
+      return make_error(ErrorCode::unsupported, change.path,
+                        "has a name that is not UTF-8; leave this file out of the fix");
   TRY_STATUS(write_file_atomic(journal_of(entry), ByteView(text)));
   TreeEdit edit(entry);
   for (const auto& [path, content] : contents) {

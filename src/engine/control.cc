@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/byte_cursor.h"
+
 namespace livecare::engine {
 namespace {
 
@@ -18,7 +20,6 @@ enum class Tag : uint32_t {
 
 // Lengths of the fixed records of version 1; a later version may only append to them.
 constexpr uint64_t checksum_offset = 24;
-constexpr uint64_t record_head_bytes = 8;
 
 uint64_t checksum(ByteView bytes) {  // FNV-1a
   uint64_t hash = 0xcbf2'9ce4'8422'2325;
@@ -53,24 +54,15 @@ class RecordWriter {
   uint64_t start_ = 0;
 };
 
-// Reads past the end give zeros and clear ok(): checked once per record.
+// The fields of one record; ok() is checked once per record.
 class RecordReader {
  public:
-  explicit RecordReader(ByteView bytes) : bytes_(bytes) {}
+  explicit RecordReader(ByteView bytes) : cursor_(bytes) {}
 
-  uint64_t number() {
-    auto value = bytes_.read<uint64_t>(at_);
-    at_ += 8;
-    ok_ = ok_ && value.has_value();
-    return value.value_or(0);
-  }
+  uint64_t number() { return cursor_.number<uint64_t>(); }
   ByteView bytes() {
-    auto size = bytes_.read<uint32_t>(at_);
-    auto value = size ? bytes_.slice(at_ + 4, *size) : std::nullopt;
-    ok_ = ok_ && value.has_value();
-    if (!ok_) return {};
-    at_ += 4 + *size;
-    return *value;
+    auto size = cursor_.number<uint32_t>();
+    return cursor_.bytes(size);
   }
   std::string text() { return std::string(bytes().as_text()); }
   ControlPart part() {
@@ -79,12 +71,10 @@ class RecordReader {
     part.size = number();
     return part;
   }
-  bool ok() const { return ok_; }
+  bool ok() const { return cursor_.ok(); }
 
  private:
-  ByteView bytes_;
-  uint64_t at_ = 0;
-  bool ok_ = true;
+  ByteCursor cursor_;
 };
 
 void write_identity(Bytes& out, const Control& control) {
@@ -313,18 +303,15 @@ Result<Control> decode_control(ByteView header, std::string_view name) {
   control.transaction_objects = header.read<uint32_t>(control_transaction_offset + 16).value_or(0);
   bool ok =
       state >= static_cast<uint32_t>(State::staged) && state <= static_cast<uint32_t>(State::kept);
-  for (uint64_t at = 0; ok && at < body->size();) {
-    auto tag = body->read<uint32_t>(at);
-    auto length = body->read<uint32_t>(at + 4);
-    auto payload = length ? body->slice(at + record_head_bytes, *length) : std::nullopt;
-    if (!tag || !payload) {
-      ok = false;
-      break;
-    }
-    RecordReader record(*payload);
-    read_record(static_cast<Tag>(*tag), record, control);
+  ByteCursor records(*body);
+  while (ok && !records.at_end()) {
+    auto tag = records.number<uint32_t>();
+    auto length = records.number<uint32_t>();
+    RecordReader record(records.bytes(length));
+    ok = records.ok();
+    if (!ok) break;
+    read_record(static_cast<Tag>(tag), record, control);
     ok = record.ok();
-    at += record_head_bytes + *length;
   }
   if (!ok || !is_consistent(control))
     return make_error(ErrorCode::invalid_input, name, "control header is damaged (records)");

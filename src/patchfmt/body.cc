@@ -11,6 +11,8 @@
 #include <concepts>
 #include <type_traits>
 
+#include "base/byte_cursor.h"
+
 namespace livecare::patchfmt {
 
 namespace {
@@ -59,14 +61,12 @@ class Reader {
   template <class T>
   using Ref = T&;
 
-  explicit Reader(ByteView body) : body_(body) {}
+  explicit Reader(ByteView body) : cursor_(body) {}
 
   template <std::integral T>
   void number(T& value) {
-    auto got = body_.read<T>(position_);
-    if (!got) return fail("ends in the middle of a record");
-    value = *got;
-    position_ += sizeof(T);
+    value = cursor_.number<T>();
+    if (!cursor_.ok()) fail("ends in the middle of a record");
   }
   template <class T>
   requires std::is_enum_v<T>
@@ -88,21 +88,18 @@ class Reader {
     uint32_t size = 0;
     number(size);
     if (size > string_bytes_max) return fail("holds a string over the limit of 65536 bytes");
-    auto part = body_.slice(position_, size);
-    if (failed() || !part) return fail("ends in the middle of a string");
-    if (part->as_text().find('\0') != std::string_view::npos)
-      return fail("holds a string with a NUL in it");
-    value = part->as_text();
-    position_ += size;
+    std::string_view part = cursor_.bytes(size).as_text();
+    if (!cursor_.ok()) return fail("ends in the middle of a string");
+    if (part.find('\0') != std::string_view::npos) return fail("holds a string with a NUL in it");
+    value = part;
   }
   void bytes(Bytes& value, uint64_t bytes_max) {
     uint64_t size = 0;
     number(size);
-    auto part = body_.slice(position_, size);
-    if (failed() || size > bytes_max || !part)
-      return fail("holds a byte string that is too long or cut off");
-    value = part->copy();
-    position_ += size;
+    if (size > bytes_max) return fail("holds a byte string that is too long");
+    ByteView part = cursor_.bytes(size);
+    if (!cursor_.ok()) return fail("holds a byte string that is cut off");
+    value = part.copy();
   }
   template <class T, class Each>
   void list(std::vector<T>& values, uint32_t count_max, std::string_view what, Each each) {
@@ -115,16 +112,16 @@ class Reader {
 
   bool failed() const { return !problem_.empty(); }
   const std::string& problem() const { return problem_; }
-  bool at_end() const { return position_ == body_.size(); }
-  uint64_t position() const { return position_; }
+  bool at_end() const { return cursor_.at_end(); }
+  uint64_t position() const { return cursor_.position(); }
 
  private:
   void fail(std::string_view problem) {
     if (problem_.empty()) problem_ = problem;
+    cursor_.fail();
   }
 
-  ByteView body_;
-  uint64_t position_ = 0;
+  ByteCursor cursor_;
   std::string problem_;
 };
 
