@@ -30,6 +30,7 @@ class LineCode {
   std::optional<LineProof> line_number(size_t i);
 
  private:
-@@DECL@@};
+  @ @DECL @ @
+};
 
 }  // namespace livecare::objdiff
