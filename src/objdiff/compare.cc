@@ -15,7 +15,6 @@
 
 #include <algorithm>
 
-#include "objdiff/line_noise.h"
 #include "objdiff/names.h"
 
 namespace livecare::objdiff {
@@ -73,11 +72,12 @@ void Comparer::forget() {
   assumed_same_.clear();
 }
 
-bool Comparer::same_shape(AtomId original, AtomId patched) const {
+bool Comparer::same_shape(AtomId original, AtomId patched) {
   const Atom &a = original_.atom(original), &b = patched_.atom(patched);
   if (a.size != b.size || a.zero != b.zero || !same_ref_places(a, b)) return false;
   if (a.zero || masked_bytes(original_, original) == masked_bytes(patched_, patched)) return true;
-  return a.is_code() && only_line_numbers_differ(original_, original, patched_, patched);
+  return a.is_code() &&
+         only_line_numbers_differ(original_, original, patched_, patched, line_shifts_);
 }
 
 std::optional<std::string> Comparer::code_difference(AtomId original, AtomId patched) {

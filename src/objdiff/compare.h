@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "objdiff/line_noise.h"
 #include "objdiff/object_map.h"
 #include "objdiff/pairing.h"
 
@@ -20,12 +21,15 @@ namespace livecare::objdiff {
 class Comparer {
  public:
   Comparer(const ObjectMap& original, const ObjectMap& patched, const Pairing& pairing)
-      : original_(original), patched_(patched), pairing_(pairing) {}
+      : original_(original),
+        patched_(patched),
+        pairing_(pairing),
+        line_shifts_(original, patched, pairing) {}
 
   // Empty when the code is the same; otherwise why not, for people.
   std::optional<std::string> code_difference(AtomId original, AtomId patched);
   // The same bytes and the same places of references, whatever they refer to.
-  bool same_shape(AtomId original, AtomId patched) const;
+  bool same_shape(AtomId original, AtomId patched);
   // Data, with all it refers to.
   bool same_data(AtomId original, AtomId patched);
   bool same_target(const Ref& original, const Ref& patched);
@@ -52,6 +56,7 @@ class Comparer {
   const ObjectMap& original_;
   const ObjectMap& patched_;
   const Pairing& pairing_;
+  LineShifts line_shifts_;
   // Pairs that are proved different stay so; "the same" may rest on an assumption about a cycle,
   // so it holds for one round only.
   std::set<Key> different_;

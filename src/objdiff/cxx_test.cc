@@ -164,6 +164,20 @@ TEST_P(Cxx, NewStaticInitialiserIsRefused) {
   EXPECT_THAT(refusals(diff), testing::HasSubstr(".init_array"));
 }
 
+TEST_P(Cxx, ChangedInitialiserOfThreadLocalVariablesIsRefused) {
+  // Threads that run would never construct `second`.
+  Diff diff = diff_cxx(R"(
+    int g(int); thread_local int first = g(3);
+    #ifdef FIX
+    thread_local int second = g(4);
+    int f() { return second++; }
+    #else
+    int f() { return first++; }
+    #endif
+    )");
+  EXPECT_THAT(refusals(diff), testing::HasSubstr("initialises thread-local variables"));
+}
+
 TEST_P(Cxx, InlineFunctionsAndStrings) {
   expect_changed(diff_cxx(R"(
     #include <map>

@@ -1,5 +1,5 @@
-// One run: cut both objects into atoms, find which is which, compare, and let four judges say what
-// follows for functions, data, sections and symbols.
+// One run: cut both objects into atoms, find which is which, compare, and let judges say what
+// follows for functions, data, sections, symbols and compilers.
 //
 // Limits. The differ sees one object: that another one has the same inline function, or uses a
 // changed global table, is for the builder to find (Variable::visible_outside). Without function
@@ -51,6 +51,29 @@ std::vector<uint32_t> correlate_symbols(const ObjectMap& from, const ObjectMap& 
   return out;
 }
 
+// What the compilers that made an object call themselves.
+std::set<std::string_view> compilers(const elf::Image& image) {
+  std::set<std::string_view> names;
+  const elf::Section* section = image.section(".comment");
+  if (!section) return names;
+  uint64_t at = 0;
+  while (auto name = section->bytes.c_string(at)) {
+    if (!name->empty()) names.insert(*name);
+    at += name->size() + 1;
+  }
+  return names;
+}
+
+// Two compilers number and name what is static in different ways, so nothing says what became what.
+void judge_compilers(Context& context) {
+  auto before = compilers(context.original.image()), after = compilers(context.patched.image());
+  if (before.empty() || after.empty() || before == after || !context.out.anything_changed()) return;
+  context.refuse("", ".comment",
+                 fmt::format("the objects were made by two compilers, {} and {}; compile both with "
+                             "the one that made the target",
+                             fmt::join(before, ", "), fmt::join(after, ", ")));
+}
+
 }  // namespace
 
 Result<Diff> diff(const elf::Image& original, const elf::Image& patched, const Options& options) {
@@ -70,6 +93,7 @@ Result<Diff> diff(const elf::Image& original, const elf::Image& patched, const O
   judge_data(context);
   judge_sections(context);
   judge_symbols(context);
+  judge_compilers(context);
   out.correlation.original_of_patched = correlate_symbols(after, before, pairing.original_of);
   out.correlation.patched_of_original = correlate_symbols(before, after, pairing.patched_of);
   return out;

@@ -323,6 +323,21 @@ TEST_P(Functions, NewIfuncIsRefused) {
   EXPECT_THAT(refusals(diff), testing::HasSubstr("new ifunc"));
 }
 
+TEST_P(Functions, ObjectsOfTwoCompilersAreRefused) {
+  const char* source = "int g(int); int f(int x) { static int n; return g(n++) + x; }";
+  elf::Image original = compile(source, ".c", {});
+  std::string file = std::string(original.name());
+  Command other;
+  other.arguments = {GetParam().is_gcc() ? "clang-14" : "gcc", "-O2", "-c", "t.c", "-o", "t.o"};
+  other.directory = std::filesystem::path(file).parent_path();
+  ASSERT_TRUE(run_checked(other).ok());
+  auto patched = elf::Image::open(file);
+  ASSERT_TRUE(patched.ok());
+  auto result = diff(original, *patched);
+  ASSERT_TRUE(result.ok());
+  expect_refused(*result, ".comment", "two compilers");
+}
+
 TEST_P(Functions, UnusedStackFrameAndNopsDoNotMatterBetweenFunctions) {
   // The same functions in another order.
   Diff diff = diff_c(R"(

@@ -134,6 +134,10 @@ class FunctionJudge {
       refuse(id,
              "a static initialiser changed, but it has already run; set the new values in a "
              "hook");
+    if (is_thread_initialiser(a.name))
+      refuse(id,
+             "initialises thread-local variables, but threads that run have done so already; use "
+             "thread-local variables with constant initial values");
     if (has_inner_entry(c_.original, a))
       refuse(id, fmt::format("has another entry inside, {}, that cannot be redirected; leave this "
                              "function as it is",

@@ -1,13 +1,37 @@
 // Two functions that differ only in line numbers handed to a reporting function are the same.
 #pragma once
 
-#include "objdiff/object_map.h"
+#include <utility>
+#include <vector>
+
+#include "objdiff/pairing.h"
 
 namespace livecare::objdiff {
+
+// Where the lines of the source file went, as far as calls that get one tell. Read when it is first
+// asked for. Borrows everything.
+class LineShifts {
+ public:
+  LineShifts(const ObjectMap& original, const ObjectMap& patched, const Pairing& pairing)
+      : original_(original), patched_(patched), pairing_(pairing) {}
+
+  // True when `before` cannot be a line that became `after`.
+  bool contradict(int64_t before, int64_t after);
+
+ private:
+  void read();
+  void read_pair(AtomId original, AtomId patched);
+
+  const ObjectMap& original_;
+  const ObjectMap& patched_;
+  const Pairing& pairing_;
+  bool read_ = false;
+  std::vector<std::pair<int64_t, int64_t>> seen_;
+};
 
 // Both atoms are code of one size with references in the same places. True only if every byte that
 // differs belongs to a line number (see line_noise.cc for what counts as one).
 bool only_line_numbers_differ(const ObjectMap& original, AtomId original_id,
-                              const ObjectMap& patched, AtomId patched_id);
+                              const ObjectMap& patched, AtomId patched_id, LineShifts& shifts);
 
 }  // namespace livecare::objdiff

@@ -98,6 +98,67 @@ TEST_P(LineNoise, LevelBesideAFileName) {
                  {"f"});
 }
 
+TEST_P(LineNoise, ArgumentOfTheCallerBesideAFileName) {
+  expect_changed(diff_c(R"(
+    void open_it(const char* file, int mode, int level);
+    #ifdef FIX
+    #define LEVEL 21
+    #else
+    #define LEVEL 20
+    #endif
+    void f(int mode) { open_it(__FILE__, mode, LEVEL); })"),
+                 {"f"});
+}
+
+TEST_P(LineNoise, ResultOfACallBesideAFileName) {
+  expect_changed(diff_c(R"(
+    const char* get(const char* file); void put(const char* name, int level);
+    #ifdef FIX
+    #define LEVEL 21
+    #else
+    #define LEVEL 20
+    #endif
+    void f(void) { put(get(__FILE__), LEVEL); })"),
+                 {"f"});
+}
+
+TEST_P(LineNoise, LevelBehindAFileNameBetweenLinesThatStay) {
+  std::string source = R"(
+    void log_it(const char* file, int number);
+    void a(void) { log_it(__FILE__, __LINE__); }
+    void f(void) { log_it(__FILE__, LEVEL); }
+    void b(void) { log_it(__FILE__, __LINE__); })";
+  expect_changed(diff_texts(source, source, ".c", {"-DLEVEL=3"}, {}, {"-ULEVEL", "-DLEVEL=4"}),
+                 {"f"});
+  // Lines do not change their order.
+  expect_changed(diff_texts(source, source, ".c", {"-DLEVEL=500"}, {}, {"-ULEVEL", "-DLEVEL=1"}),
+                 {"f"});
+}
+
+TEST_P(LineNoise, TwoWaysIntoOneCall) {
+  // One way hands over a file name and a line, the other one something else and a number.
+  std::string source = R"(
+    .text
+    .globl f
+    .type f,@function
+    f: test %edx,%edx
+     jne 1f
+     mov $7,%esi
+     lea .Lname(%rip),%rdi
+    2: jmp report
+    1: mov $20,%esi
+     mov %rcx,%rdi
+     jmp 2b
+     .size f,.-f
+    .section .rodata.str1.1,"aMS",@progbits,1
+    .Lname: .string "t.s"
+    .file "t.s"
+  )";
+  std::string after = source;
+  after.replace(after.find("$20"), 3, "$21");
+  expect_changed(diff_texts(source, after, ".s", {}, {}, {}), {"f"});
+}
+
 TEST_P(LineNoise, ErrorCodeBehindTheLine) {
   expect_changed(diff_c(R"(
     void report(const char* file, int line, int code);

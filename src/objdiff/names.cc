@@ -164,4 +164,8 @@ bool is_static_initialiser(std::string_view name) {
          name.starts_with("_GLOBAL__D_");
 }
 
+bool is_thread_initialiser(std::string_view name) {
+  return name == "__tls_init" || name.starts_with("_ZTH");
+}
+
 }  // namespace livecare::objdiff

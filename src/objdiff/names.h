@@ -35,5 +35,7 @@ bool is_virtual_table(std::string_view name);
 bool is_typeinfo(std::string_view name);
 // Functions that the compiler makes to run at load: _GLOBAL__sub_I_x, _GLOBAL__I_a.
 bool is_static_initialiser(std::string_view name);
+// Runs once in each thread: __tls_init and its other names, _ZTH and a variable's name.
+bool is_thread_initialiser(std::string_view name);
 
 }  // namespace livecare::objdiff
