@@ -1,7 +1,10 @@
 // livecare-build: makes binary patches from source fixes. See docs/builder.md.
-// Exit codes: 0 made, 2 refused (every reason on standard error), 1 any other error.
+// Exit codes: 0 made, 2 refused (every reason on standard error), 1 any other error. objdiff says 1
+// for "nothing changed", and so 2 for any other error.
+#include <algorithm>
 #include <CLI/CLI.hpp>
 #include <iostream>
+#include <string_view>
 
 #include "base/log.h"
 #include "builder/fix_patch.h"
@@ -17,6 +20,19 @@ using namespace livecare;
 void add_cache_options(CLI::App& command, builder::PrepareOptions& options) {
   command.add_option("--cache", options.cache, "where prepared trees are kept (~/.cache/livecare)");
   command.add_option("--jobs", options.jobs, "parallel compiles (all processors)");
+}
+
+// The first argument that is no option.
+bool is_objdiff(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i)
+    if (argv[i][0] != '-') return std::string_view(argv[i]) == "objdiff";
+  return false;
+}
+
+int exit_after_bad_usage(int argc, char** argv, const std::string& problem) {
+  if (!is_objdiff(argc, argv)) return 1;
+  const bool json = std::count(argv, argv + argc, std::string_view("--json")) != 0;
+  return builder::objdiff_usage(problem, json, std::cout);
 }
 
 }  // namespace
@@ -107,10 +123,10 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& failure) {
     int code = app.exit(failure);
-    return code == 0 ? 0 : 1;
+    return code == 0 ? 0 : exit_after_bad_usage(argc, argv, failure.what());
   } catch (const std::exception& failure) {
     log(LogLevel::error, "{}", failure.what());
-    return 1;
+    return exit_after_bad_usage(argc, argv, failure.what());
   }
   return exit_code;
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "builder/affected.h"
 #include "builder/cache_entry.h"
+#include "builder/cumulative.h"
 #include "builder/fix_plan.h"
 #include "builder/link.h"
 #include "builder/linked_in.h"
@@ -254,6 +255,7 @@ class Maker {
     patchset.time = utc("%Y-%m-%d %H:%M:%S");
     patchset.description = options_.description;
     for (const FixPatch& fix : plan_.fixes) add_fix(fix);
+    TRY_STATUS(check_cumulative(options_.out, patchset));
     if (patchset.description.empty() && !patchset.fixes.empty())
       patchset.description = patchset.fixes[0].description;
     return ok_status();

@@ -135,4 +135,11 @@ Result<int> objdiff_command(const std::filesystem::path& original,
   return objdiff_exit_code(diff);
 }
 
+int objdiff_usage(const std::string& problem, bool json, std::ostream& out) {
+  objdiff::Diff diff;
+  diff.refused.push_back({"", "", problem});
+  if (json) out << objdiff_json(diff);
+  return objdiff_refused;
+}
+
 }  // namespace livecare::builder

@@ -19,6 +19,10 @@ inline constexpr int objdiff_refused = 2;
 Result<int> objdiff_command(const std::filesystem::path& original,
                             const std::filesystem::path& patched, bool json, std::ostream& out);
 
+// For a command line that is not understood: 1 would say that nothing changed. With `json` the
+// problem is the one entry of `refused`, otherwise nothing is written.
+int objdiff_usage(const std::string& problem, bool json, std::ostream& out);
+
 // The parts of it, for tests and for other commands that print a diff.
 int objdiff_exit_code(const objdiff::Diff& diff);
 std::string objdiff_json(const objdiff::Diff& diff);

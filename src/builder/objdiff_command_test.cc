@@ -64,6 +64,14 @@ TEST(ObjdiffCommand, UnreadableIsRefused) {
   EXPECT_THAT(out.str(), testing::HasSubstr("/nonexistent/a.o"));
 }
 
+TEST(ObjdiffCommand, AWrongCommandLineIsNotNothingChanged) {
+  std::ostringstream text, json;
+  EXPECT_EQ(objdiff_usage("patched is required", false, text), 2);
+  EXPECT_EQ(text.str(), "");
+  EXPECT_EQ(objdiff_usage("patched is required", true, json), 2);
+  EXPECT_EQ(nlohmann::json::parse(json.str())["refused"][0]["reason"], "patched is required");
+}
+
 TEST(ObjdiffCommand, NamesThatAreNoTextDoNotThrow) {
   objdiff::Diff diff = example();
   diff.changed_functions[0].name = "\xff\xfe";
