@@ -54,13 +54,12 @@ std::vector<std::string> prerequisites(std::string_view rule) {
   for (size_t i = colon + 1; i < rule.size(); ++i) {
     char c = rule[i];
     char next = i + 1 < rule.size() ? rule[i + 1] : '\n';
-    if (c == '\\' && (next == ' ' || next == '#' || next == '\\'))
+    bool is_escape =
+        (c == '\\' && (next == ' ' || next == '#' || next == '\\')) || (c == '$' && next == '$');
+    bool is_end = c == ' ' || c == '\n' || c == '\t' || (c == '\\' && next == '\n');
+    if (is_escape)
       file += rule[++i];
-    else if (c == '\\' && next == '\n')
-      end();
-    else if (c == '$' && next == '$')
-      file += rule[++i];
-    else if (c == ' ' || c == '\n' || c == '\t')
+    else if (is_end)
       end();
     else
       file += c;

@@ -445,6 +445,11 @@ MoveCall parse_move_call(const Call& call) {
   // One-letter options whose value is the next argument: -S strips for objcopy, and is a suffix
   // for the others.
   std::string_view valued = is_objcopy ? "IOFBjRKNLGWb" : name == "install" ? "mogS" : "S";
+  auto has_value = [&](const std::string& argument) {
+    if (argument.size() == 2 && argument[0] == '-')
+      return valued.find(argument[1]) != std::string_view::npos;
+    return is_objcopy && is_one_of(argument, objcopy_separate_values);
+  };
   MoveCall result;
   for (size_t i = 1; i < call.arguments.size(); ++i) {
     const std::string& argument = call.arguments[i];
@@ -455,10 +460,7 @@ MoveCall parse_move_call(const Call& call) {
     } else if (!is_objcopy && argument.starts_with(directory_option)) {
       result.destination = argument.substr(directory_option.size());
       result.into = true;
-    } else if (argument.size() == 2 && argument[0] == '-' && has_next &&
-               valued.find(argument[1]) != std::string_view::npos) {
-      ++i;
-    } else if (is_objcopy && has_next && is_one_of(argument, objcopy_separate_values)) {
+    } else if (has_value(argument)) {
       ++i;
     } else if (!argument.starts_with("-")) {
       result.sources.push_back(argument);

@@ -101,6 +101,29 @@ TEST(LinkUnits, StaticObjectsWithDestructors) {
   EXPECT_EQ(engine->get<int(int)>("probe")(7), 473);
 }
 
+TEST(LinkUnits, ThreadLocalObjectsWithDestructors) {
+  Case made("g++ -O2", Sources{{"one.cc", R"(
+      #include <string>
+      // Puts the whole block into the static area, where those of libraries loaded at start are.
+      __thread int pinned __attribute__((tls_model("initial-exec")));
+      extern "C" int probe(int x) {
+        static thread_local std::string old = "old";
+        pinned = x;
+      #ifdef FIXED
+        static thread_local std::string fresh = "a string that is too long for the small buffer";
+        fresh += std::to_string(x);
+        return (int)(fresh.size() * 10 + old.size());
+      #else
+        return (int)old.size() + x;
+      #endif
+      })"}});
+  ASSERT_TRUE(made.output->refused.empty()) << made.refusals();
+  auto* engine = new TestEngine(made.build.path("shipped.so"));  // see above
+  ASSERT_EQ(engine->get<int(int)>("probe")(7), 10);              // makes the thread's block
+  ASSERT_TRUE(engine->apply(made.object())) << engine->error;
+  EXPECT_EQ(engine->get<int(int)>("probe")(7), 473);
+}
+
 TEST(LinkUnits, ColdPartsAreRangesOfTheirFunction) {
   Case made("gcc -O2", R"(
     #include <stdio.h>

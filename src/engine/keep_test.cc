@@ -22,6 +22,7 @@ __attribute__((noinline)) long f(long x) { asm volatile("nop;nop;nop;nop"); retu
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 extern long f(long);
@@ -45,6 +46,12 @@ int main() {
     if (!strcmp(line, "callback\n")) { printf("%ld\n", callback(5)); continue; }
     if (!strcmp(line, "handler\n")) { signal(SIGUSR1, SIG_DFL); scrub(); puts("ok"); continue; }
     if (!strcmp(line, "raise\n")) { raise(SIGUSR1); puts("ok"); continue; }
+    if (!strcmp(line, "exit\n")) exit(0);
+    if (!strcmp(line, "fork\n")) {
+      if (fork() == 0) _exit(0);
+      wait(0);
+      continue;
+    }
     if (!strcmp(line, "start\n")) {
       getcontext(&coroutine);
       coroutine.uc_stack.ss_sp = coroutine_stack;
@@ -135,6 +142,86 @@ TEST_F(Keep, ASuspendedCoroutine) {
   EXPECT_EQ(subject.ask("go"), "back");  // returns through it
   EXPECT_EQ(subject.ask("go"), "back");
   EXPECT_EQ(subject.ask("7"), "7");
+}
+
+// What the C library calls back when a process or thread ends or forks: how C++ destroys static and
+// thread-local objects, and what atexit(), on_exit() and pthread_atfork() keep. Some of it is
+// scrambled with the pointer guard.
+struct Registration {
+  const char* name;
+  const char* source;
+  const char* event;
+};
+
+class KeepRegistered : public Keep, public ::testing::WithParamInterface<Registration> {};
+
+TEST_P(KeepRegistered, UntilItHasRun) {
+  Subject subject({program_});
+  auto one = level(std::string(R"(
+extern long write(int, const void*, unsigned long);
+static void done(void* p) { write(1, "bye\n", 4); }
+)") + GetParam().source);
+  ASSERT_EQ(patch(subject.pid(), one).outcome, Outcome::patched);
+  EXPECT_EQ(subject.ask("1"), "1");
+  subject.ask("forget");
+  EXPECT_EQ(state_after_undo(subject), "kept");
+  EXPECT_EQ(subject.ask("2"), "2");
+  EXPECT_EQ(subject.ask(GetParam().event), "bye");
+}
+
+INSTANTIATE_TEST_SUITE_P(CLibrary, KeepRegistered,
+                         ::testing::Values(Registration{"ExitHandler", R"(
+          extern int __cxa_atexit(void (*)(void*), void*, void*);
+          long f(long x) { __cxa_atexit(done, 0, 0); return 1; })",
+                                                        "exit"},
+                                           Registration{"ExitHandlerWithStatus", R"(
+          extern int on_exit(void (*)(int, void*), void*);
+          static void with_status(int status, void* p) { done(p); }
+          long f(long x) { on_exit(with_status, 0); return 1; })",
+                                                        "exit"},
+                                           Registration{"ThreadLocalDestructor", R"(
+          extern int __cxa_thread_atexit_impl(void (*)(void*), void*, void*);
+          extern long (*callback)(long);  // tells the object that registers
+          long f(long x) { __cxa_thread_atexit_impl(done, 0, &callback); return 1; })",
+                                                        "exit"},
+                                           Registration{"ForkHandler", R"(
+          extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void*);
+          static void forked(void) { done(0); }
+          long f(long x) { __register_atfork(forked, 0, 0, 0); return 1; })",
+                                                        "fork"}),
+                         [](const auto& one) { return one.param.name; });
+
+// A destructor of another library, and only its object is the patch's.
+TEST_F(Keep, AnObjectThatIsDestroyedAtTheEnd) {
+  Subject subject({program_});
+  auto one = level(R"(
+extern int __cxa_atexit(int (*)(const char*), const char*, void*);
+extern int puts(const char*);
+static char object[16] = "bye";
+long f(long x) { object[3] = 0; __cxa_atexit(puts, object, 0); return 1; }
+)");
+  ASSERT_EQ(patch(subject.pid(), one).outcome, Outcome::patched);
+  EXPECT_EQ(subject.ask("1"), "1");
+  subject.ask("forget");
+  EXPECT_EQ(state_after_undo(subject), "kept");
+  // Used again as it is: it is registered once more, but still there.
+  ASSERT_EQ(patch(subject.pid(), one).outcome, Outcome::patched);
+  EXPECT_EQ(state_after_undo(subject), "kept");
+  EXPECT_EQ(subject.ask("exit"), "bye");
+}
+
+TEST_F(Keep, AThreadKeyWithADestructor) {
+  Subject subject({program_});
+  auto one = level(R"(
+extern int pthread_key_create(unsigned*, void (*)(void*));
+static void done(void* p) {}
+static unsigned key;
+long f(long x) { pthread_key_create(&key, done); return 1; }
+)");
+  ASSERT_EQ(patch(subject.pid(), one).outcome, Outcome::patched);
+  EXPECT_EQ(subject.ask("1"), "1");
+  subject.ask("forget");
+  EXPECT_EQ(state_after_undo(subject), "kept");
 }
 
 TEST_F(Keep, ASignalHandler) {
