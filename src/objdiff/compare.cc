@@ -146,12 +146,14 @@ bool Comparer::same_read_only(const Ref& original, const Ref& patched) {
                          {patched.atom, begin_b, begin_b + patched.access_size}, false);
   }
   if (original.at == patched.at) return same_data(original.atom, patched.atom);
+  // Other places in their pieces, since more or fewer of them have references. What follows has to
+  // be the same to the last byte, and be there at all: one past the end says nothing.
   if (original.at < 0 || patched.at < 0) return false;
-  if (original.at > static_cast<int64_t>(a.size) || patched.at > static_cast<int64_t>(b.size))
+  if (original.at >= static_cast<int64_t>(a.size) || patched.at >= static_cast<int64_t>(b.size))
     return false;
   return a.refs.empty() && b.refs.empty() &&
          same_pieces({original.atom, static_cast<uint64_t>(original.at), a.size},
-                     {patched.atom, static_cast<uint64_t>(patched.at), b.size}, true);
+                     {patched.atom, static_cast<uint64_t>(patched.at), b.size}, false);
 }
 
 // From the target to the end of the literal. A target on the very end of a literal may mean one

@@ -68,6 +68,8 @@ class Correlator {
       if (original_.atom(id).named()) groups_[group_key(original_.atom(id))].original.push_back(id);
     for (AtomId id = 0; id < patched_.atoms().size(); id++)
       if (patched_.atom(id).named()) groups_[group_key(patched_.atom(id))].patched.push_back(id);
+    for (const auto& [key, group] : groups_)
+      sizes_[key] = {group.original.size(), group.patched.size()};
   }
 
   // A name that means one thing on its side, was chosen by a person and has no namesakes.
@@ -198,11 +200,21 @@ class Correlator {
     return (atom.writable || atom.thread_local_) && other[id] == no_atom;
   }
 
+  // Again until nothing is found: a table may refer to one whose turn comes later.
   void pair_read_only() {
+    while (pair_read_only_once()) {
+    }
+  }
+
+  bool pair_read_only_once() {
     Comparer comparer(original_, patched_, pairing_);
+    auto open = [&] {
+      return std::count(pairing_.original_of.begin(), pairing_.original_of.end(), no_atom);
+    };
+    auto before_all = open();
     for (auto& [key, group] : groups_) {
       if (!key.starts_with("d:")) continue;
-      size_t before = group.original.size(), after = group.patched.size();
+      size_t before = sizes_[key].first, after = sizes_[key].second;
       drop_paired(group);
       for (bool same_name : {true, false})
         for (AtomId id : group.patched) pair_equal_table(comparer, group, id, same_name);
@@ -213,6 +225,7 @@ class Correlator {
       const Atom &a = original_.atom(group.original[0]), &b = patched_.atom(group.patched[0]);
       if (!a.writable && !b.writable) pairing_.pair(group.original[0], group.patched[0]);
     }
+    return open() != before_all;
   }
 
   void pair_equal_table(Comparer& comparer, const Group& group, AtomId id, bool same_name) {
@@ -267,6 +280,7 @@ class Correlator {
   const ObjectMap& patched_;
   Pairing pairing_;
   std::map<std::string, Group> groups_;
+  std::map<std::string, std::pair<size_t, size_t>> sizes_;  // of the groups, before any pairing
 };
 
 }  // namespace

@@ -140,6 +140,17 @@ TEST_P(Cxx, AnInsertedLambdaDoesNotTakeAnothersPlace) {
   EXPECT_EQ(refusals(diff), "");
 }
 
+TEST_P(Cxx, TypeinfoOfTwoLambdasOfOneScope) {
+  // The typeinfo of each refers to its name, which is paired later.
+  std::string source = R"(
+    #include <functional>
+    int use(const std::function<int(int)>&); int g(int);
+    inline int f(int x) { return use([x](int y) { return g(x + y); }) +
+                                 use([x](int y) { return g(x - y); }); }
+    int h(int x) { return f(x) + 1; })";
+  expect_nothing(diff_texts(source, source, ".cc", {}, {}, {}));
+}
+
 TEST_P(Cxx, ChangedStaticInitialiserIsRefused) {
   const char* source = R"(
     int g(int); struct counter { counter(int); int value; };

@@ -372,6 +372,19 @@ TEST_P(Data, LocalAggregates) {
                  {"g"});
 }
 
+TEST_P(Data, OnePastTheEnd) {
+  Diff diff = diff_c(R"(
+    int between(const char*, const char*);
+    #ifdef FIX
+    #define END (sizeof text - 1)
+    #else
+    #define END (sizeof text)
+    #endif
+    int f(void) { static const char text[] = "abc"; return between(text, text + END); }
+    int h(void) { return between("xyz", "abc"); })");
+  EXPECT_EQ(names(diff.changed_functions), Strings{"f"});
+}
+
 TEST_P(Data, FunctionNamesAndPrettyFunctions) {
   Diff diff = diff_c(R"(
     void out(const char*);

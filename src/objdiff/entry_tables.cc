@@ -7,16 +7,17 @@
 //
 // Entries of one table have one size, each has exactly one reference into code, always at the same
 // offset: that determines the cut. An unchanged function's entry may differ in the line number, the
-// number beside the reference to a file name, and in nothing else. Entries of
-// a replaced function describe addresses that its new code does not have, so they are refused here;
-// a target that can take new entries (a kernel module has a bug table of its own) has to be given a
-// handler of its own.
+// number beside the reference to a file name, and in nothing else; the table's other lines must not
+// speak against it. Entries of a replaced function describe addresses that its new code does not
+// have, so they are refused here; a target that can take new entries (a kernel module has a bug
+// table of its own) has to be given a handler of its own.
 #include "objdiff/entry_tables.h"
 
 #include <elf.h>
 
 #include <algorithm>
 
+#include "objdiff/line_noise.h"
 #include "objdiff/line_takers.h"
 
 namespace livecare::objdiff {
@@ -102,25 +103,36 @@ std::optional<uint64_t> line_place(const ObjectMap& map, const TableEntry& entry
   return std::nullopt;
 }
 
-bool only_line_differs(const Context& context, const TableEntry& a, const TableEntry& b) {
+// The line numbers of an entry before and after.
+std::optional<std::pair<int64_t, int64_t>> lines_of(const Context& context, const TableEntry& a,
+                                                    const TableEntry& b) {
   auto place = line_place(context.original, a);
-  if (!place || place != line_place(context.patched, b)) return false;
+  if (!place || place != line_place(context.patched, b)) return std::nullopt;
+  auto before = ByteView(a.bytes).read<uint16_t>(*place);
+  auto after = ByteView(b.bytes).read<uint16_t>(*place);
+  if (!before || !after || *before == 0 || *after == 0) return std::nullopt;
+  return std::pair<int64_t, int64_t>(*before, *after);
+}
+
+bool only_line_differs(const Context& context, const LinePairs& all, const TableEntry& a,
+                       const TableEntry& b) {
+  auto lines = lines_of(context, a, b);
+  if (!lines || lines_contradict(all, lines->first, lines->second)) return false;
+  uint64_t place = *line_place(context.original, a);
   Bytes x = a.bytes, y = b.bytes;
-  auto line_a = ByteView(x).read<uint16_t>(*place), line_b = ByteView(y).read<uint16_t>(*place);
-  if (!line_a || !line_b || *line_a == 0 || *line_b == 0) return false;
-  store_le(x, *place, uint16_t{0});
-  store_le(y, *place, uint16_t{0});
+  store_le(x, place, uint16_t{0});
+  store_le(y, place, uint16_t{0});
   return x == y;
 }
 
-bool same_entry(Context& context, const TableEntry& a, const TableEntry& b) {
+bool same_entry(Context& context, const LinePairs& all, const TableEntry& a, const TableEntry& b) {
   if (a.at != b.at || a.bytes.size() != b.bytes.size() || a.refs.size() != b.refs.size())
     return false;
   for (size_t i = 0; i < a.refs.size(); i++) {
     if (a.refs[i].offset != b.refs[i].offset || a.refs[i].type != b.refs[i].type) return false;
     if (!context.comparer.same_target(a.refs[i], b.refs[i])) return false;
   }
-  return a.bytes == b.bytes || only_line_differs(context, a, b);
+  return a.bytes == b.bytes || only_line_differs(context, all, a, b);
 }
 
 using ByFunction = std::map<AtomId, std::vector<const TableEntry*>>;
@@ -134,6 +146,17 @@ ByFunction by_function(const std::vector<TableEntry>& entries) {
   return out;
 }
 
+LinePairs all_lines(const Context& context, const ByFunction& original, const ByFunction& patched) {
+  LinePairs out;
+  for (const auto& [function, entries] : patched) {
+    auto old = original.find(context.pairing.original_of[function]);
+    if (old == original.end() || old->second.size() != entries.size()) continue;
+    for (size_t i = 0; i < entries.size(); i++)
+      if (auto lines = lines_of(context, *old->second[i], *entries[i])) out.push_back(*lines);
+  }
+  return out;
+}
+
 }  // namespace
 
 bool read_entries(const ObjectMap& map, const std::vector<AtomId>& atoms,
@@ -144,14 +167,15 @@ bool read_entries(const ObjectMap& map, const std::vector<AtomId>& atoms,
 
 std::string first_difference(Context& context, const std::vector<TableEntry>& original,
                              const std::vector<TableEntry>& patched) {
-  ByFunction before = by_function(original);
-  for (const auto& [function, entries] : by_function(patched)) {
+  ByFunction before = by_function(original), after = by_function(patched);
+  LinePairs lines = all_lines(context, before, after);
+  for (const auto& [function, entries] : after) {
     std::string name(context.patched.atom(function).name);
     if (context.replaced.contains(function)) return name;
     const auto& old = before[context.pairing.original_of[function]];
     if (old.size() != entries.size()) return name;
     for (size_t i = 0; i < old.size(); i++)
-      if (!same_entry(context, *old[i], *entries[i])) return name;
+      if (!same_entry(context, lines, *old[i], *entries[i])) return name;
   }
   // Entries that only the original has matter if their function stays as it is.
   for (const auto& [function, entries] : before) {

@@ -221,15 +221,19 @@ std::optional<std::vector<size_t>> differing_immediates(const FunctionCode& a,
 
 }  // namespace
 
-bool LineShifts::contradict(int64_t before, int64_t after) {
-  if (!read_) read();
-  read_ = true;
-  return std::any_of(seen_.begin(), seen_.end(), [&](const auto& other) {
+bool lines_contradict(const LinePairs& others, int64_t before, int64_t after) {
+  return std::any_of(others.begin(), others.end(), [&](const auto& other) {
     auto [old_line, new_line] = other;
     if (old_line == before || new_line == after) return old_line != before || new_line != after;
     if ((old_line < before) != (new_line < after)) return true;
-    return old_line == new_line && old_line > std::max(before, after);
+    return before != after && old_line == new_line && old_line > std::max(before, after);
   });
+}
+
+bool LineShifts::contradict(int64_t before, int64_t after) {
+  if (!read_) read();
+  read_ = true;
+  return lines_contradict(seen_, before, after);
 }
 
 void LineShifts::read() {

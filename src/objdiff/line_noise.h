@@ -8,6 +8,12 @@
 
 namespace livecare::objdiff {
 
+using LinePairs = std::vector<std::pair<int64_t, int64_t>>;  // before and after
+
+// True when `before` cannot be a line that became `after`, if the others are such lines: lines keep
+// their order, and what lies below a place where lines were added has moved.
+bool lines_contradict(const LinePairs& others, int64_t before, int64_t after);
+
 // Where the lines of the source file went, as far as calls that get one tell. Read when it is first
 // asked for. Borrows everything.
 class LineShifts {
@@ -15,7 +21,6 @@ class LineShifts {
   LineShifts(const ObjectMap& original, const ObjectMap& patched, const Pairing& pairing)
       : original_(original), patched_(patched), pairing_(pairing) {}
 
-  // True when `before` cannot be a line that became `after`.
   bool contradict(int64_t before, int64_t after);
 
  private:
@@ -26,7 +31,7 @@ class LineShifts {
   const ObjectMap& patched_;
   const Pairing& pairing_;
   bool read_ = false;
-  std::vector<std::pair<int64_t, int64_t>> seen_;
+  LinePairs seen_;
 };
 
 // Both atoms are code of one size with references in the same places. True only if every byte that

@@ -11,6 +11,9 @@ struct Row {
   SectionRole role;
 };
 
+// Compiler, objtool or linker make unwind tables and lists of places to trace or to harden anew for
+// the code of a patch.
+//
 // To teach the differ a section with entries of its own (the kernel's alternatives, static keys,
 // bug table ...): give it a row and, if its entries belong to functions, a reader in
 // entry_tables.cc.
@@ -21,6 +24,14 @@ constexpr Row rows[] = {
     {".stapsdt.base", false, SectionRole::ignored},
     {".llvm_addrsig", false, SectionRole::ignored},
     {"__patchable_function_entries", false, SectionRole::ignored},
+    {"__mcount_loc", false, SectionRole::ignored},
+    {".orc_unwind", false, SectionRole::ignored},
+    {".orc_unwind_ip", false, SectionRole::ignored},
+    {".orc_header", false, SectionRole::ignored},
+    {".retpoline_sites", false, SectionRole::ignored},
+    {".return_sites", false, SectionRole::ignored},
+    {".call_sites", false, SectionRole::ignored},
+    {".ibt_endbr_seal", false, SectionRole::ignored},
     {".gcc_except_table", true, SectionRole::exception_table},
     {".init_array", true, SectionRole::initialisers},
     {".fini_array", true, SectionRole::initialisers},

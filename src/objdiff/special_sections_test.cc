@@ -52,6 +52,28 @@ TEST_P(SpecialSections, OtherFlagsInAWarnTableAreRefused) {
   EXPECT_THAT(refusals(diff), testing::HasSubstr(".bug_table"));
 }
 
+TEST_P(SpecialSections, FlagsInThePlaceOfALineAreRefused) {
+  std::string source = warnings;
+  source.replace(source.find("%c1, %c2"), 8, "%c2, %c1");
+  source.insert(source.find("int h("), "\n#ifdef LATE\n#undef FLAGS\n#define FLAGS 9\n#endif\n");
+  Diff diff = diff_texts(source, source, ".c", {}, {}, {"-DLATE"});
+  EXPECT_THAT(refusals(diff), testing::HasSubstr(".bug_table"));
+}
+
+TEST_P(SpecialSections, UnwindTablesAndTracePlacesAreMadeAnew) {
+  expect_changed(diff_c(R"(
+    #define MARK __asm__ volatile("1:\n.pushsection .orc_unwind_ip,\"a\"\n.long 1b - .\n" \
+      ".popsection\n.pushsection __mcount_loc,\"a\"\n.quad 1b\n.popsection")
+    int g(int);
+    #ifdef FIX
+    int f(int x) { MARK; return g(x) + 2; }
+    #else
+    int f(int x) { MARK; return g(x) + 1; }
+    #endif
+    int h(int x) { MARK; return g(x); })"),
+                 {"f"});
+}
+
 TEST_P(SpecialSections, ChangedFunctionWithAWarnIsRefused) {
   Diff diff = diff_texts(warnings, warnings, ".c", {}, {}, {"-DINSIDE"});
   EXPECT_EQ(names(diff.changed_functions), Strings{"h"});

@@ -115,13 +115,30 @@ class StaticLocals {
     for (AtomId id = 0; id < patched_.atoms().size(); id++) {
       AtomId before = pairing_.original_of[id];
       if (before == no_atom || !comparer.same_shape(before, id)) continue;
-      const Atom &a = original_.atom(before), &b = patched_.atom(id);
-      for (size_t i = 0; i < a.refs.size(); i++) {
-        const Ref &x = a.refs[i], &y = b.refs[i];
-        if (x.target == Ref::Target::atom && y.target == Ref::Target::atom && x.at == y.at)
-          vote(x.atom, y.atom);
-      }
+      std::set<std::pair<AtomId, AtomId>> seen;
+      vote_by_references(comparer, before, id, seen);
     }
+  }
+
+  // Through read-only tables of the same shape too: they may wait for the very variables that they
+  // hold the addresses of.
+  void vote_by_references(Comparer& comparer, AtomId original, AtomId patched,
+                          std::set<std::pair<AtomId, AtomId>>& seen) {
+    if (!seen.insert({original, patched}).second) return;
+    const Atom &a = original_.atom(original), &b = patched_.atom(patched);
+    for (size_t i = 0; i < a.refs.size(); i++) {
+      const Ref &x = a.refs[i], &y = b.refs[i];
+      if (x.target != Ref::Target::atom || y.target != Ref::Target::atom || x.at != y.at) continue;
+      if (x.atom == no_atom || y.atom == no_atom) continue;
+      vote(x.atom, y.atom);
+      if (is_table(original_.atom(x.atom)) && is_table(patched_.atom(y.atom)) &&
+          comparer.same_shape(x.atom, y.atom))
+        vote_by_references(comparer, x.atom, y.atom, seen);
+    }
+  }
+
+  static bool is_table(const Atom& atom) {
+    return !atom.is_code() && !atom.writable && !atom.thread_local_ && !atom.refs.empty();
   }
 
   bool alike(AtomId original, AtomId patched) const {

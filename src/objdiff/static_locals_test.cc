@@ -109,6 +109,20 @@ TEST_P(StaticLocals, WithAnInlinedFunction) {
   EXPECT_EQ(names(diff.new_data), Strings{}) << "last must be the old one";
 }
 
+TEST_P(StaticLocals, BehindTablesOfTheSameName) {
+  expect_changed(diff_c(R"(
+    int g(int);
+    int f(int i) { static int x, y; static int* const t[] = {&x, &y}; return (*t[i])++; }
+    #ifdef FIX
+    #define STEP 2
+    #else
+    #define STEP 1
+    #endif
+    int h(int i) { static int x, y; static int* const t[] = {&y, &x}; return g((*t[i])--) + i; }
+    int k(int i) { return g(i) + STEP; })"),
+                 {"k"});
+}
+
 TEST_P(StaticLocals, CorrelationNamesTheRightOne) {
   elf::Image original = compile(R"(
     int a(void) { static int n; return n += 1; } int b(void) { static int n; return n += 2; })",
