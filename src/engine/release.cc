@@ -44,6 +44,7 @@ namespace {
 using remote::RemoteAddress;
 using remote::RemoteRange;
 
+constexpr size_t hits_max = 65536;  // most are left over
 constexpr std::array<uint64_t, 3> retry_after_us = {1'000, 5'000, 20'000};
 
 uint64_t private_bytes(pid_t pid) {
@@ -81,7 +82,7 @@ Result<std::vector<Control>> unreferenced(remote::Session& session, Target& targ
                                           const Limits& limits) {
   std::vector<RemoteRange> all;
   remote::PointerScanOptions scan;
-  scan.hits_max = 4096;
+  scan.hits_max = hits_max;
   for (const Control& image : images) {
     std::vector<RemoteRange> own = searched_ranges(image);
     all.insert(all.end(), own.begin(), own.end());
@@ -100,7 +101,7 @@ Result<std::vector<Control>> unreferenced(remote::Session& session, Target& targ
           scan.ignore.push_back(range);
         TRY(hits, remote::scan_pointers(process.memory(), process.tasks(), set, scan));
         too_many = hits.size() >= scan.hits_max;
-        StaleWords stale(*unwinder, process);
+        StaleWords stale(*unwinder, process, maps);
         drop_stale(hits, images, stale);
         return ok_status();
       }));
