@@ -36,8 +36,7 @@ void occupy_shipped(Transition& transition, const Control& image) {
       occupied.range = RemoteRange{RemoteAddress(range.address), range.size};
       occupied.function = function.name;
       // Does the jump lie in it? Then it is the part that begins with the entry.
-      uint64_t offset = function.jump_address - range.address;
-      if (offset < range.size) occupied.entry_bytes = offset + function.original.size();
+      occupied.has_entry = function.jump_address - range.address < range.size;
       transition.occupied.push_back(std::move(occupied));
     }
   }

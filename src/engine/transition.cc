@@ -6,7 +6,9 @@
 //      (conservative and quick; see remote/stack_scan.h);
 //   2. only for threads where one was found, the stack is walked precisely: the word may have been
 //      a stale value or a function pointer. A walk that does not end in a known root counts as
-//      "inside";
+//      "inside", and so does such a word beyond that root: the walk may have been a coroutine's;
+//      A thread at the very entry of such a function is inside too: an old caller may have jumped
+//      there at its end, and has left nothing behind but arguments of its convention;
 //   3. the bytes to be replaced are compared with what they must be;
 //   4. states and bytes are written, each read back.
 //
@@ -44,6 +46,7 @@ constexpr uint64_t wait_us_first = 200;
 constexpr uint64_t wait_us_max = 50'000;
 constexpr uint64_t pause_of_attempts_min = 5;  // the process runs at least five times as long
 constexpr size_t threads_named_max = 16;
+constexpr uint64_t above_bytes_max = 8 << 20;  // arguments, environment, thread-local variables
 
 class Switch {
  public:
@@ -53,7 +56,8 @@ class Switch {
         transition_(transition),
         limits_(limits),
         report_(report),
-        set_(searched_ranges(transition)) {}
+        set_(searched_ranges(transition)),
+        entries_(entries_of(transition)) {}
 
   Status attempt(remote::StoppedProcess& process) {
     started_us_ = monotonic_us();
@@ -72,19 +76,31 @@ class Switch {
     std::vector<RemoteRange> ranges;
     for (const OccupiedRange& occupied : transition.occupied) {
       // From behind the first byte: entry addresses are function pointers, not return addresses.
-      uint64_t skip = occupied.entry_bytes != 0 ? 1 : 0;
+      uint64_t skip = occupied.has_entry ? 1 : 0;
       ranges.push_back(
           {occupied.range.start + static_cast<int64_t>(skip), occupied.range.size - skip});
     }
     return ranges;
   }
 
+  static std::vector<RemoteAddress> entries_of(const Transition& transition) {
+    std::vector<RemoteAddress> entries;
+    for (const OccupiedRange& occupied : transition.occupied)
+      if (occupied.has_entry) entries.push_back(occupied.range.start);
+    std::sort(entries.begin(), entries.end());
+    return entries;
+  }
+
+  // About to begin such a function: by a jump at the end of an old caller, perhaps, which has left
+  // nothing on the stack but what it passes, in a way that the new function may not understand.
+  bool is_at_entry(const remote::StoppedTask& task) const {
+    return std::binary_search(entries_.begin(), entries_.end(), RemoteAddress(task.registers.rip));
+  }
+
   const OccupiedRange* occupied_at(const remote::Frame& frame) const {
     for (const OccupiedRange& occupied : transition_.occupied) {
       uint64_t offset = frame.pc.address() - occupied.range.start.address();
       if (frame.exact) {
-        // Asleep or interrupted before the first byte that matters.
-        if (offset == 0 && occupied.entry_bytes != 0) continue;
         if (offset < occupied.range.size) return &occupied;
       } else if (offset - 1 < occupied.range.size) {
         return &occupied;
@@ -95,8 +111,8 @@ class Switch {
 
   Status check_stacks(remote::StoppedProcess& process) {
     for (const remote::StoppedTask& task : process.tasks()) {
-      if (task.stack_complete && remote::proved_outside(task, set_)) continue;
-      TRY_STATUS(walk(task));
+      if (task.stack_complete && !is_at_entry(task) && remote::proved_outside(task, set_)) continue;
+      TRY_STATUS(walk(process, task));
       if (monotonic_us() - started_us_ > limits_.stop_window_us_max)
         return make_error(ErrorCode::timed_out, "",
                           "checking the stacks took longer than {} us; raise the limit",
@@ -108,13 +124,31 @@ class Switch {
                       first.comm);
   }
 
-  Status walk(const remote::StoppedTask& task) {
+  // A walk speaks for the stack up to the first frame. A thread's own ends there; a coroutine's has
+  // other stacks above it in the same mapping, perhaps the one that it will come back to.
+  bool nothing_above(const remote::StoppedProcess& process, const remote::StoppedTask& task,
+                     const remote::StackWalk& walk) const {
+    if (!task.home_stack.empty()) return true;  // a complete walk has come there
+    RemoteAddress root = walk.frames.back().sp, end = task.stack_range.end();
+    RemoteAddress thread_pointer(task.registers.fs_base);
+    if (root < thread_pointer && thread_pointer < end) end = thread_pointer;
+    if (!task.stack_range.contains(root)) return false;
+    auto size = static_cast<uint64_t>(end.bytes_from(root));
+    if (size > above_bytes_max) return false;
+    Bytes words = process.memory().read_prefix(root, size);
+    return words.size() == size && set_.first_hit(words) == words.size();
+  }
+
+  Status walk(const remote::StoppedProcess& process, const remote::StoppedTask& task) {
     TRY(remote::Unwinder * unwinder, target_.unwinder());
     remote::StackWalk walk = unwinder->walk(task);
     const OccupiedRange* inside = nullptr;
     for (const remote::Frame& frame : walk.frames)
       if (inside == nullptr) inside = occupied_at(frame);
-    if (inside == nullptr && walk.complete) return ok_status();
+    if (inside == nullptr && walk.complete) {
+      if (nothing_above(process, task, walk)) return ok_status();
+      walk.why = "in a coroutine, with such code in another stack above it";
+    }
     if (report_.in_the_way.size() >= threads_named_max) return ok_status();
     ThreadInTheWay thread;
     thread.tid = task.tid;
@@ -191,6 +225,7 @@ class Switch {
   const Limits& limits_;
   TransitionReport& report_;
   remote::RangeSet set_;
+  std::vector<RemoteAddress> entries_;  // sorted
   uint64_t started_us_ = 0;
   size_t written_ = 0;
   std::vector<Bytes> found_;

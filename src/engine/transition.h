@@ -33,9 +33,7 @@ struct DataCopy {
 struct OccupiedRange {
   remote::RemoteRange range;
   std::string function;
-  // The first bytes of a function where the jump goes: a thread that is about to execute them has
-  // not begun the function.
-  uint64_t entry_bytes = 0;
+  bool has_entry = false;  // a function begins here, so words with this address are pointers to it
 };
 
 struct Transition {

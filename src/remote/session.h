@@ -50,10 +50,12 @@ struct StoppedTask {
                           // the system call (rip and rsp are right)
   Registers registers{};
   RemoteAddress stack_start;    // = sp (rounded down to 8)
-  ByteView stack;               // sp .. end of the stack
+  RemoteRange stack_range;      // sp .. end of the stack
+  ByteView stack;               // its content
   bool stack_complete = false;  // false: too deep or unreadable; treat as unsafe
   // When sp is not in the stack that the thread began on (a signal stack, a coroutine): all of that
-  // stack, used and unused. Empty otherwise.
+  // stack, used and unused, or of one larger than stack_bytes_max the upper part, and then
+  // `stack_complete` is false. Empty otherwise.
   RemoteAddress home_start;
   ByteView home_stack;
 };

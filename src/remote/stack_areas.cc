@@ -8,6 +8,7 @@ namespace {
 
 // glibc's struct pthread begins at the thread pointer and is 2 to 3 KiB long.
 constexpr uint64_t control_block_bytes_max = 4096;
+constexpr int64_t growth_bytes_max = int64_t{64} << 20;  // of [stack] since the maps were read
 
 }  // namespace
 
@@ -35,7 +36,7 @@ std::optional<RemoteRange> StackAreas::used(RemoteAddress sp, RemoteAddress thre
     end = range->end().address();
     if (thread_pointer > sp && range->contains(thread_pointer))
       end = std::min(end, thread_pointer.address() + control_block_bytes_max);
-  } else if (sp < main_stack_.start && main_stack_.start.bytes_from(sp) < int64_t{64} << 20) {
+  } else if (sp < main_stack_.start && main_stack_.start.bytes_from(sp) < growth_bytes_max) {
     end = main_stack_.end().address();  // has grown since the maps were read
   }
   if (end == 0) return std::nullopt;
@@ -45,11 +46,13 @@ std::optional<RemoteRange> StackAreas::used(RemoteAddress sp, RemoteAddress thre
 std::optional<RemoteRange> StackAreas::home(RemoteAddress sp, RemoteAddress thread_pointer,
                                             bool first_thread) const {
   if (first_thread) {
-    if (main_stack_.size == 0 || sp >= main_stack_.start - (int64_t{64} << 20)) return std::nullopt;
+    bool grown = area(sp) == nullptr && sp < main_stack_.start &&
+                 main_stack_.start.bytes_from(sp) < growth_bytes_max;
+    if (main_stack_.size == 0 || main_stack_.contains(sp) || grown) return std::nullopt;
     return main_stack_;
   }
   const RemoteRange* range = area(thread_pointer);
-  if (range == nullptr || range->contains(sp)) return std::nullopt;
+  if (range == nullptr || (range->contains(sp) && sp <= thread_pointer)) return std::nullopt;
   return RemoteRange{range->start,
                      std::min(range->size, thread_pointer.address() - range->start.address() +
                                                control_block_bytes_max)};

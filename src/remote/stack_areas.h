@@ -18,8 +18,10 @@ class StackAreas {
   // merged with it, so the stack ends there. Empty: sp is in no writable mapping.
   std::optional<RemoteRange> used(RemoteAddress sp, RemoteAddress thread_pointer) const;
 
-  // The stack that the thread was started on, when sp is not in it (it runs on a signal stack or in
-  // a coroutine): for a pthread the mapping up to its control block, for the first thread [stack].
+  // The stack that the thread was started on, when used() does not reach it (it runs on a signal
+  // stack or in a coroutine): for a pthread the mapping up to its control block, for the first
+  // thread [stack]. Neighbours in memory may be one mapping, so that the stack of a coroutine can
+  // lie in the same mapping above the thread's own; below it, used() covers both.
   std::optional<RemoteRange> home(RemoteAddress sp, RemoteAddress thread_pointer,
                                   bool first_thread) const;
 
