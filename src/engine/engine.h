@@ -67,7 +67,7 @@ struct ProcessReport {
 };
 
 ProcessReport patch(pid_t pid, const patchfmt::Patchset& patchset, const Limits& limits = {});
-// build_ids: only these objects (all when empty).
+// build_ids: only the patchsets of these objects (all when empty), each in all of its objects.
 ProcessReport unpatch(pid_t pid, const std::vector<std::string>& build_ids,
                       const Limits& limits = {});
 ProcessReport info(pid_t pid);

@@ -123,8 +123,27 @@ class Transaction {
                                                     image.build_id) != build_ids->end();
       if (chosen && image.state == State::live) undone_.push_back(image);
     }
+    if (!build_ids->empty()) add_siblings();
     if (undone_.empty()) note("nothing to undo");
     return any_kept || !undone_.empty();
+  }
+
+  // A patchset is one change, in whichever of its objects: all of them or none.
+  void add_siblings() {
+    for (size_t i = 0; i < undone_.size(); ++i) {
+      for (const Control& image : target_.images().images) {
+        bool same_patchset =
+            image.patchset == undone_[i].patchset && image.level == undone_[i].level;
+        bool known = std::any_of(undone_.begin(), undone_.end(), [&](const Control& other) {
+          return other.region.address == image.region.address;
+        });
+        if (image.state != State::live || known) continue;
+        if (!same_patchset && image.transaction != undone_[i].transaction) continue;
+        note(fmt::format("{} was undone with {}: both are of {} level {}", image.soname,
+                         undone_[i].soname, image.patchset, image.level));
+        undone_.push_back(image);
+      }
+    }
   }
 
   void note(std::string_view text) {
