@@ -57,7 +57,8 @@ struct ProcessReport {
   std::string comm;
   std::vector<ObjectState> objects;  // what is in memory after the call
   uint32_t threads = 0;
-  uint64_t stop_us = 0;  // first thread stopped .. last resumed, of the stop that switched
+  uint64_t stop_us = 0;  // first thread stopped .. last resumed, of the stop that switched; when
+                         // it failed, of all stops together
   uint64_t total_us = 0;
   uint32_t attempts = 0;  // stops that were needed
   Outcome outcome = Outcome::unchanged;

@@ -216,10 +216,22 @@ class Transaction {
         TRY_STATUS(stage_one(
             thread, planned,
             {&planned, &patchset, transaction, static_cast<uint32_t>(plan_.objects.size())}));
+      TRY_STATUS(touch_entries(thread));
       for (const Control& image : staged_)
         TRY_STATUS(run_hooks(thread, image, HookWhen::before_switch));
       return ok_status();
     });
+  }
+
+  // Makes private copies of the pages with jumps now, not in the stop, and finds out whether they
+  // can be written.
+  Status touch_entries(BorrowedThread& thread) const {
+    for (const Control& image : staged_)
+      for (const ControlFunction& function : image.functions) {
+        TRY(Bytes first, thread.memory().read(RemoteAddress(function.jump_address), 1));
+        TRY_STATUS(thread.write(RemoteAddress(function.jump_address), first));
+      }
+    return ok_status();
   }
 
   Status stage_one(BorrowedThread& thread, PlannedObject& planned, const StageRequest& request) {
@@ -251,9 +263,6 @@ class Transaction {
       add_switch(transition, staged_[i], current ? &*current : nullptr);
       if (current) released_.push_back(*current);
     }
-    // Makes private copies of the pages now, not in the stop. Whether they can be written at all
-    // has been found out by staging.
-    for (const ByteChange& change : transition.bytes) (void)session.memory().probe_write(change.at);
     TransitionReport switched;
     Status status = run_transition(session, target_, transition, limits_, switched);
     take_report(switched);

@@ -6,7 +6,7 @@
 //      (conservative and quick; see remote/stack_scan.h);
 //   2. only for threads where one was found, the stack is walked precisely: the word may have been
 //      a stale value or a function pointer. A walk that does not end in a known root counts as
-//      "inside", and so does such a word beyond that root: the walk may have been a coroutine's;
+//      "inside", and so does such a word beyond that root: the walk may have been a coroutine's.
 //      A thread at the very entry of such a function is inside too: an old caller may have jumped
 //      there at its end, and has left nothing behind but arguments of its convention;
 //   3. the bytes to be replaced are compared with what they must be;
@@ -256,6 +256,7 @@ Status run_transition(remote::Session& session, Target& target, const Transition
   Switch change(target, transition, limits, report);
   remote::StopOptions options;
   options.stop_window_us_max = limits.stop_window_us_max;
+  options.stopped_us = &report.stop_us;
   uint64_t deadline = monotonic_us() + limits.leave_wait_us_max;
   uint64_t wait_us = wait_us_first;
   for (;;) {

@@ -45,7 +45,7 @@ struct Transition {
 };
 
 struct TransitionReport {
-  uint64_t stop_us = 0;
+  uint64_t stop_us = 0;  // of the stop that changed the bytes; of all, when none did
   uint32_t threads = 0;
   uint32_t attempts = 0;
   std::vector<ThreadInTheWay> in_the_way;

@@ -40,6 +40,7 @@ struct StopOptions {
   uint64_t stop_window_us_max = 250'000;  // until everything is stopped; then resumed unchanged
   uint64_t stack_bytes_max = 8 << 20;     // of one thread; a deeper one is not `stack_complete`
   bool read_stacks = true;
+  uint64_t* stopped_us = nullptr;  // what the stop took is added to it, also when it fails
 };
 
 // One stopped task. Valid inside the callback of stop() or borrow().

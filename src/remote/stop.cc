@@ -379,6 +379,7 @@ Result<StopReport> Stop::run(const std::function<Status(StoppedProcess&)>& work)
   session_.timer().stop();
   urgent.reset();
   session_.pump();
+  if (options_.stopped_us != nullptr) *options_.stopped_us += (end - start) / 1000;
   if (!outcome.ok()) return outcome.take_error();
   StopReport report;
   report.stop_us = (end - start) / 1000;
