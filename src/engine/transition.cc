@@ -23,8 +23,8 @@
 //
 // If a write fails half-way, what was written is taken back before the process resumes. If we are
 // killed half-way, the threads resume by themselves and the headers say `switching` or `undoing`:
-// any mix of old and new functions runs (each is whole, jumps are written by one write each), and
-// the next run mends it.
+// the mix of old and new functions runs (each is whole, jumps are written by one write each, in an
+// order in which no old caller meets a new callee: write_order.cc), and the next run mends it.
 #include "engine/transition.h"
 
 #include <algorithm>
@@ -33,6 +33,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/steps.h"
+#include "engine/write_order.h"
 #include "remote/stack_scan.h"
 #include "remote/status.h"
 
@@ -46,6 +47,7 @@ constexpr uint64_t wait_us_first = 200;
 constexpr uint64_t wait_us_max = 50'000;
 constexpr uint64_t pause_of_attempts_min = 5;  // the process runs at least five times as long
 constexpr size_t threads_named_max = 16;
+constexpr uint64_t page_bytes = 4096;
 constexpr uint64_t above_bytes_max = 8 << 20;  // arguments, environment, thread-local variables
 
 class Switch {
@@ -200,12 +202,38 @@ class Switch {
       TRY(Bytes data, process.memory().read(copy.from, copy.size));
       TRY_STATUS(process.write(copy.to, data));
     }
-    for (const ByteChange& change : transition_.bytes) {
-      ++written_;
-      TRY_STATUS(process.write(change.at, change.after));
+    while (written_ < transition_.bytes.size()) {
+      size_t first = written_;
+      written_ = end_of_run(first);
+      TRY_STATUS(write_run(process, first, written_));
       step("bytes");
     }
     return write_states(process, transition_.end);
+  }
+
+  // Changes of one group in one page go into one write, which no kill can cut.
+  size_t end_of_run(size_t first) const {
+    const auto& bytes = transition_.bytes;
+    auto last_byte = [](const ByteChange& change) {
+      return change.at.address() + change.after.size() - 1;
+    };
+    size_t end = first + 1;
+    while (end < bytes.size() && bytes[end].group == bytes[first].group &&
+           last_byte(bytes[end]) / page_bytes == bytes[first].at.address() / page_bytes)
+      ++end;
+    return end;
+  }
+
+  Status write_run(remote::StoppedProcess& process, size_t first, size_t end) {
+    const auto& bytes = transition_.bytes;
+    RemoteAddress from = bytes[first].at;
+    const ByteChange& last = bytes[end - 1];
+    auto size = static_cast<size_t>(last.at.bytes_from(from)) + last.after.size();
+    TRY(Bytes run, process.memory().read(from, size));
+    for (size_t i = first; i < end; ++i)
+      std::copy(bytes[i].after.begin(), bytes[i].after.end(),
+                run.begin() + bytes[i].at.bytes_from(from));
+    return process.write(from, run);
   }
 
   // What cannot be taken back stays for the next run, which finds the states that say so.
@@ -253,7 +281,9 @@ Status wait_for_change(remote::Session& session, const TransitionReport& report,
 
 Status run_transition(remote::Session& session, Target& target, const Transition& transition,
                       const Limits& limits, TransitionReport& report) {
-  Switch change(target, transition, limits, report);
+  Transition ordered = transition;
+  TRY_STATUS(order_writes(session.memory(), ordered));
+  Switch change(target, ordered, limits, report);
   remote::StopOptions options;
   options.stop_window_us_max = limits.stop_window_us_max;
   options.stopped_us = &report.stop_us;

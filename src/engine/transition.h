@@ -17,6 +17,9 @@ struct ByteChange {
   std::vector<Bytes> before;  // one of these must be there; equally long as after
   Bytes after;
   std::string function, object;  // for messages
+  // The code that a call of the function runs before and after the change: write_order.cc.
+  std::vector<remote::RemoteRange> old_code, new_code;
+  uint32_t group = 0;  // set by it: those with one number are written together where possible
 };
 
 struct StateChange {
