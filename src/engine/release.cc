@@ -60,6 +60,8 @@ void add_range(std::vector<RemoteRange>& ranges, uint64_t from, uint64_t to) {
 
 std::vector<RemoteRange> searched_ranges(const Control& image) {
   std::vector<RemoteRange> ranges;
+  // A call that was left in a thread (remote/borrow.cc) returns to the stubs.
+  add_range(ranges, stubs_of(image), stubs_of(image) + patchfmt::page_bytes);
   // With the byte behind the last: the return address of a call that never returns.
   add_range(ranges, image.text.address, image.text.end() + 1);
   uint64_t eh_frame = image.eh_frame != 0 ? image.eh_frame : image.rodata.end();
@@ -127,9 +129,7 @@ Result<bool> free_one(remote::Session& session, Target& target, const Control& i
   TRY(bool registered, is_registered(session.memory(), image));
   remote::BorrowOptions options;
   options.call_us_max = limits.remote_call_us_max;
-  if (registered) {
-    TRY(options.acceptable, proved_free_stack(target));
-  }
+  if (registered) TRY_STATUS(allow_calls(target, options));
   bool freed = false;
   TRY_STATUS(session.borrow(options, [&](remote::BorrowedThread& thread) -> Status {
     TRY(int signal, handler_inside(thread, image));

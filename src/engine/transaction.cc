@@ -186,9 +186,7 @@ class Transaction {
   Result<remote::BorrowOptions> borrow_options(bool for_calls) {
     remote::BorrowOptions options;
     options.call_us_max = limits_.remote_call_us_max;
-    if (for_calls) {
-      TRY(options.acceptable, proved_free_stack(target_));
-    }
+    if (for_calls) TRY_STATUS(allow_calls(target_, options));
     return options;
   }
 

@@ -87,7 +87,12 @@ struct BorrowOptions {
   // Not empty: asked for each candidate while it is stopped, with its stack read. An error means
   // "not this one now"; the last one is the reason when none is found.
   std::function<Status(const StoppedTask&)> acceptable;
+  // Asked for a call that has not returned in time: whether it can be broken off where it is, for
+  // it holds no lock and has nothing half done. Empty: it can. One that cannot is waited for
+  // call_patience times as long, then left to finish by itself.
+  std::function<bool(const StoppedTask&)> may_break_off;
 };
+inline constexpr uint64_t call_patience = 5;
 
 class Session {
  public:
