@@ -6,11 +6,7 @@
 // heap. So four things are proved:
 //
 //   1. Where the stack lies. The first thread's is the mapping [stack], which the kernel merges
-//      with nothing. For others the C library wrote it down: the thread's descriptor, at the thread
-//      pointer, holds address and size of the block that the stack and the descriptor lie in
-//      (glibc: stackblock, stackblock_size; musl: map_base, map_size). The offset of the two words
-//      differs between versions; that two neighbouring words are a block around both the stack
-//      pointer and the thread pointer, ending right behind the descriptor, is not met by chance.
+//      with nothing. For others the C library has written it down (remote/stack_areas.cc).
 //   2. The walk ends in the thread's first function, not in that of a coroutine: for the first
 //      thread where the kernel put the arguments (startstack of /proc/PID/stat), for others in code
 //      that goes on to end the thread by the system call exit, as clone's child does.
@@ -23,6 +19,7 @@
 #include <sstream>
 
 #include "base/file_system.h"
+#include "remote/stack_areas.h"
 
 namespace livecare::engine {
 namespace {
@@ -32,7 +29,6 @@ using remote::Mapping;
 using remote::RemoteAddress;
 using remote::StoppedTask;
 
-constexpr uint64_t descriptor_bytes_max = 4096;
 constexpr uint64_t root_to_arguments_bytes_max = 256;
 constexpr size_t thread_end_bytes_max = 24;
 
@@ -61,22 +57,6 @@ bool ends_the_thread(const remote::Memory& memory, const Frame& root) {
          std::search(code.begin(), end, short_number.begin(), short_number.end()) != end;
 }
 
-std::optional<uint64_t> bottom_by_descriptor(const remote::Memory& memory, const Mapping& mapping,
-                                             uint64_t sp, uint64_t thread_pointer) {
-  uint64_t end = mapping.range.end().address();
-  Bytes words = memory.read_prefix(RemoteAddress(thread_pointer),
-                                   std::min(descriptor_bytes_max, end - thread_pointer));
-  ByteView view(words);
-  for (uint64_t at = 0; at + 16 <= words.size(); at += 8) {
-    uint64_t block = *view.read<uint64_t>(at), size = *view.read<uint64_t>(at + 8);
-    uint64_t block_end = block + size;
-    if (block <= sp && block_end > thread_pointer && block_end <= end &&
-        block_end - thread_pointer <= 2 * descriptor_bytes_max)
-      return std::max(block, mapping.range.start.address());
-  }
-  return std::nullopt;
-}
-
 bool stays_on_one_stack(const std::vector<Frame>& frames) {
   for (size_t i = 0; i + 1 < frames.size(); ++i)
     if (frames[i].sp >= frames[i + 1].sp || frames[i + 1].exact) return false;
@@ -90,7 +70,7 @@ std::optional<OwnStack> prove_own_stack(remote::Unwinder& unwinder,
                                         const remote::Maps& maps, const StoppedTask& task) {
   const remote::Memory& memory = process.memory();
   if (task.in_vfork || task.tgid != memory.pid() || !task.home_stack.empty()) return std::nullopt;
-  uint64_t sp = task.registers.rsp, thread_pointer = task.registers.fs_base;
+  uint64_t sp = task.registers.rsp;
   const Mapping* mapping = maps.find(RemoteAddress(sp));
   if (mapping == nullptr) return std::nullopt;
   bool first = task.tid == task.tgid;
@@ -99,11 +79,10 @@ std::optional<OwnStack> prove_own_stack(remote::Unwinder& unwinder,
     if (mapping->path != "[stack]") return std::nullopt;
     own.bottom = mapping->range.start.address();
   } else {
-    if (thread_pointer <= sp || !mapping->range.contains(RemoteAddress(thread_pointer)))
-      return std::nullopt;
-    auto bottom = bottom_by_descriptor(memory, *mapping, sp, thread_pointer);
+    auto bottom = remote::stack_bottom(memory, *mapping, RemoteAddress(sp),
+                                       RemoteAddress(task.registers.fs_base));
     if (!bottom) return std::nullopt;
-    own.bottom = *bottom;
+    own.bottom = bottom->address();
   }
   remote::StackWalk walk = unwinder.walk(task);
   if (!walk.complete || !stays_on_one_stack(walk.frames)) return std::nullopt;

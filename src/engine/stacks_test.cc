@@ -18,6 +18,7 @@ using testing::Workshop;
 //   back   leave the innermost of these
 //   thread start a thread on the stack N % 10 (9: one of the C library's) that runs f, and in it
 //          sleeps in a coroutine on the stack N / 10 (0: does not)
+//   small  start a sleeping thread on a quarter of it, the upper one
 //   f      run f(N)
 //   arrays two coroutines whose stacks are arrays in this frame: f in the lower one, until it
 //          yields; then read further lines in the upper one
@@ -94,6 +95,13 @@ static void loop(int nested) {
       sleeper = n / 10;
       pthread_attr_init(&attributes);
       if (n % 10 != 9) pthread_attr_setstack(&attributes, stacks + n % 10 * room, room);
+      pthread_create(&thread, &attributes, body, 0);
+    }
+    else if (!strcmp(what, "small")) {
+      pthread_t thread;
+      pthread_attr_t attributes;
+      pthread_attr_init(&attributes);
+      pthread_attr_setstack(&attributes, stacks + (n + 1) * room - room / 4, room / 4);
       pthread_create(&thread, &attributes, body, 0);
     }
     else if (!strcmp(what, "f")) { printf("%ld\n", deep(n)); }
@@ -201,6 +209,18 @@ TEST_F(Stacks, AThreadInACoroutineIsStillInsideOnItsOwnStack) {
   refuses("thread 20");  // the coroutine above, in the same mapping
   refuses("thread 12");  // below
   refuses("thread 29");  // elsewhere
+}
+
+TEST_F(Stacks, ASmallStackInALargerMappingIsNotBorrowed) {
+  Subject subject({program_});
+  EXPECT_EQ(subject.ask("small 0"), "on");
+  EXPECT_EQ(subject.ask("on 2"), "on");  // the first thread cannot be borrowed either
+  auto report = patch(subject.pid(), plain_);
+  EXPECT_EQ(report.outcome, Outcome::failed);
+  EXPECT_EQ(report.code, ErrorCode::busy) << report.reason;
+  EXPECT_EQ(subject.ask("back"), "back");
+  report = patch(subject.pid(), plain_);
+  EXPECT_EQ(report.outcome, Outcome::patched) << report.reason;
 }
 
 TEST_F(Stacks, WhatIsLeftOverOnStacksOfThreadsKeepsNothing) {

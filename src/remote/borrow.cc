@@ -150,15 +150,15 @@ Status Borrowed::check_place() {
   if ((r.cs & 0xffff) != user_code_segment)
     return make_error(ErrorCode::unsupported, name(), "runs 32-bit code");
   TRY(Maps maps, Maps::read(tracee_.tgid));
-  StackAreas areas(maps);
   RemoteAddress sp(r.rsp);
   const Mapping* stack = maps.find(sp);
   if (stack == nullptr || !stack->writable)
     return make_error(ErrorCode::busy, name(), "has no stack at its stack pointer {:#x}", r.rsp);
-  bool own = stack->path == "[stack]" ||
-             (stack->range.contains(RemoteAddress(r.fs_base)) && r.fs_base > r.rsp);
-  if (!own) return make_error(ErrorCode::busy, name(), "is on a signal stack or in a coroutine");
-  auto left = static_cast<uint64_t>(sp.bytes_from(stack->range.start));
+  std::optional<RemoteAddress> bottom = stack->range.start;
+  if (stack->path != "[stack]")
+    bottom = stack_bottom(memory(), *stack, sp, RemoteAddress(r.fs_base));
+  if (!bottom) return make_error(ErrorCode::busy, name(), "is on a signal stack or in a coroutine");
+  auto left = static_cast<uint64_t>(sp.bytes_from(*bottom));
   if (left < stack_left_bytes_min)
     return make_error(ErrorCode::busy, name(), "has only {} bytes of stack left", left);
   return ok_status();

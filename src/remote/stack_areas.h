@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "remote/maps.h"
+#include "remote/memory.h"
 #include "remote/remote_ptr.h"
 
 namespace livecare::remote {
@@ -30,5 +31,10 @@ class StackAreas {
   std::vector<RemoteRange> areas_;  // writable mappings, sorted
   RemoteRange main_stack_;
 };
+
+// The lowest address of the stack that a thread (not the first) began on, when both sp and its
+// thread pointer lie in `mapping`. The mapping may begin below it. Empty: not known.
+std::optional<RemoteAddress> stack_bottom(const Memory& memory, const Mapping& mapping,
+                                          RemoteAddress sp, RemoteAddress thread_pointer);
 
 }  // namespace livecare::remote
