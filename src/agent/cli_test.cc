@@ -199,7 +199,23 @@ TEST_F(Cli, CtlNamesProcessesThatItMayNotLookInto) {
   EXPECT_THAT(all.errors, HasSubstr("1 processes may not be looked into (" + me + " "));
   auto named = ctl({"patch", "-p", me, file});
   EXPECT_EQ(named.exit_code, 1);
-  EXPECT_THAT(named.errors, HasSubstr("failed: denied"));
+  EXPECT_THAT(named.errors, HasSubstr("failed: process 7: denied"));
+  set_fake({{"deny", {"all"}}});
+  for (const char* what : {"patch", "unpatch", "info"})
+    EXPECT_EQ(ctl({what, "-p", "all", what == std::string("patch") ? file : "--json"}).exit_code, 1)
+        << what;
+}
+
+TEST_F(Cli, CtlRefusesTwoPatchsetsOfOneLevel) {
+  trust_maker();
+  Patchset other = level(1);
+  other.name = "U20261123_01";
+  std::string first = write_patch(level(1)).native();
+  auto result = ctl({"patch", "-p", me, first, write_patch(other, "b.lcpatch").native()});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.errors, HasSubstr("U20261122_01 and U20261123_01 are both level 1"));
+  EXPECT_THAT(calls(), IsEmpty());
+  EXPECT_EQ(ctl({"patch", "-p", me, first, first}).exit_code, 0);
 }
 
 TEST_F(Cli, CtlRefusesBadUsageWithTwo) {

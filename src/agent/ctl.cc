@@ -32,7 +32,8 @@ constexpr std::string_view usage =
     "      --version, --help\n"
     "\n"
     "FILE is a signed patch; DIR holds such files (*.lcpatch) or is a patch server's directory.\n"
-    "Exit code: 0 all fine, 1 a process failed, 2 usage or input refused, nothing was touched.\n";
+    "Exit code: 0 all fine, 1 a process failed or none could be looked into, 2 usage or input\n"
+    "refused, nothing was touched. Undone are all objects of a patchset, also when one is named.\n";
 
 const std::vector<Option>& option_table() {
   static const std::vector<Option> table = {
@@ -201,7 +202,7 @@ int run_libcare_ctl(const std::vector<std::string>& arguments) {
   if (!server.ok()) return refuse(server.error());
   auto answer = ask_server(*server, *request);
   if (!answer.ok()) return refuse(answer.error());
-  bool failed = answer->interrupted;
+  bool failed = answer->interrupted || answer->nothing_examined;
   for (const Json& process : answer->lines) {
     failed = failed || text_at(process, "outcome") == "failed";
     if (line->has("json"))

@@ -5,8 +5,8 @@
 //    "live": {"PID": {"build-id": LEVEL}},        what is patched; changed by patch and unpatch
 //    "fail": {"PID": "reason"},                   patch and unpatch fail so
 //    "die": ["PID"],                              every call says process_died
-//    "deny": ["PID"],                             every call says permission
-//    "calls": ["patch PID NAME", ...]}            what was asked, in order; appended to
+//    "deny": ["PID"],                             every call says permission; "all": for every
+//    process "calls": ["patch PID NAME", ...]}            what was asked, in order; appended to
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -90,7 +90,8 @@ class FakeEngine {
     for (const std::string& text : agent::texts_at(state_, "die"))
       if (text == std::to_string(pid)) return make_error(ErrorCode::process_died, "", "died");
     for (const std::string& text : agent::texts_at(state_, "deny"))
-      if (text == std::to_string(pid)) return make_error(ErrorCode::permission, "", "denied");
+      if (text == std::to_string(pid) || text == "all")
+        return make_error(ErrorCode::permission, "process 7", "denied");
     return std::nullopt;
   }
 

@@ -46,7 +46,7 @@ ProcessReport failure(const Process& process, const Error& error) {
   report.comm = process.comm;
   report.outcome = Outcome::failed;
   report.code = error.code;
-  report.reason = error.message;
+  report.reason = error.text();
   return report;
 }
 
@@ -102,6 +102,7 @@ class Server {
       run_named();
     Json end{{"end", true}, {"processes", lines_}};
     if (!unreadable_.empty()) end["unreadable"] = unreadable_;
+    if (!unreadable_.empty() && examined_ == 0) end["nothing_examined"] = true;
     if (interrupted_) end["interrupted"] = true;
     output_.line(to_line(end));
   }
@@ -121,6 +122,22 @@ class Server {
       return make_error(ErrorCode::invalid_input, "request", "names no patch file");
     std::stable_sort(patchsets_.begin(), patchsets_.end(),
                      [](auto& a, auto& b) { return a.level < b.level; });
+    return check_levels();
+  }
+
+  // Of two patchsets with one level neither replaces the other. The same file twice is harmless.
+  Status check_levels() const {
+    std::map<std::pair<std::string_view, uint32_t>, const Patchset*> first;
+    for (const Patchset& patchset : patchsets_)
+      for (const patchfmt::Object& object : patchset.objects) {
+        const Patchset* other =
+            first.try_emplace({object.build_id, patchset.level}, &patchset).first->second;
+        if (other->name != patchset.name)
+          return make_error(ErrorCode::conflict, object.soname,
+                            "{} and {} are both level {} for build-ID {}; name one of them, or "
+                            "build one patchset of a higher level that holds both",
+                            other->name, patchset.name, patchset.level, object.build_id);
+      }
     return ok_status();
   }
 
@@ -179,6 +196,7 @@ class Server {
       case Operation::patch: {
         auto loaded = engine_.loaded_objects(process.pid);
         if (!loaded.ok()) return cannot_examine(process, loaded.error());
+        ++examined_;
         if (!choose(*loaded).empty()) emit(carry_out(process));
         return;
       }
@@ -187,6 +205,7 @@ class Server {
         ProcessReport now = engine_.info(process.pid);
         if (now.outcome == Outcome::failed)
           return cannot_examine(process, Error{now.code, "", now.reason});
+        ++examined_;
         if (now.objects.empty() && now.outcome == Outcome::unchanged) return;
         emit(request_.operation == Operation::info ? now : carry_out(process));
       }
@@ -285,6 +304,7 @@ class Server {
   std::vector<std::string> build_ids_;
   uint64_t lines_ = 0;
   Json unreadable_ = Json::array();
+  uint64_t examined_ = 0;  // of all
   bool interrupted_ = false;
 };
 

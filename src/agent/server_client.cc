@@ -27,6 +27,7 @@ Status read_line(std::string_view line, Answer& answer, bool& ended) {
     return ok_status();
   }
   answer.unreadable = list_at(json, "unreadable");
+  answer.nothing_examined = member(json, "nothing_examined") != nullptr;
   answer.interrupted = member(json, "interrupted") != nullptr;
   ended = true;
   return ok_status();

@@ -12,6 +12,7 @@ namespace livecare::agent {
 struct Answer {
   std::vector<Json> lines;          // one per process
   Json unreadable = Json::array();  // pid and comm of processes that may not be looked into
+  bool nothing_examined = false;    // of all: not one process could be looked into
   bool interrupted = false;
 };
 

@@ -1,5 +1,9 @@
 #include "engine/calls.h"
 
+#include <sys/syscall.h>
+
+#include <algorithm>
+
 #include "engine/layout.h"
 #include "engine/unwinder.h"
 
@@ -12,14 +16,46 @@ using remote::RemoteAddress;
 RemoteAddress pad_in(const Control& control) {
   return RemoteAddress(stubs_of(control));
 }
+
+bool is_of_image(const remote::Frame& frame) {
+  return frame.object.empty() || frame.object.starts_with(image_name_prefix);
+}
+
+// A call that is to be broken off: where would that leave locks behind? Not in the patch's own
+// code, nor where that sleeps for a time; nor where libgcc's registration waits for its one lock,
+// which is the first thing that it does. Everywhere else it might.
+bool holds_no_lock(const remote::StackWalk& walk, const remote::Registers& registers) {
+  constexpr std::ptrdiff_t sleep_frames_max = 3;  // usleep, nanosleep, clock_nanosleep
+  const auto& frames = walk.frames;
+  auto own = std::find_if(frames.begin(), frames.end(), is_of_image);
+  if (own != frames.end() && own == frames.begin()) return true;
+  auto number = static_cast<int64_t>(registers.orig_rax);
+  auto in_libc = [](const remote::Frame& frame) {
+    return frame.object.starts_with("libc.") || frame.object.starts_with("libc-") ||
+           frame.object.starts_with("ld-musl");
+  };
+  if (number == SYS_nanosleep || number == SYS_clock_nanosleep || number == SYS_pause)
+    return own != frames.end() && own - frames.begin() <= sleep_frames_max &&
+           std::all_of(frames.begin(), own, in_libc);
+  auto libgcc = std::find_if(frames.begin(), frames.end(), [](const remote::Frame& frame) {
+    return frame.object.starts_with("libgcc_s");
+  });
+  return number == SYS_futex && libgcc != frames.end() && libgcc != frames.begin() &&
+         libgcc->symbol.find("register_frame") != std::string::npos &&
+         std::prev(libgcc)->symbol.ends_with("pthread_mutex_lock");
+}
+
 }  // namespace
 
-Result<std::function<Status(const remote::StoppedTask&)>> proved_free_stack(Target& target) {
+Status allow_calls(Target& target, remote::BorrowOptions& options) {
   TRY(remote::Unwinder * unwinder, target.unwinder());
-  return std::function<Status(const remote::StoppedTask&)>(
-      [unwinder](const remote::StoppedTask& task) {
-        return remote::check_borrowable(unwinder->walk(task));
-      });
+  options.acceptable = [unwinder](const remote::StoppedTask& task) {
+    return remote::check_borrowable(unwinder->walk(task));
+  };
+  options.may_break_off = [unwinder](const remote::StoppedTask& task) {
+    return holds_no_lock(unwinder->walk(task), task.registers);
+  };
+  return ok_status();
 }
 
 bool needs_calls(const Target& target, const PlannedObject& planned) {

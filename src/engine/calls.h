@@ -11,9 +11,10 @@
 
 namespace livecare::engine {
 
-// For BorrowOptions::acceptable: the stack is walked to its root and holds no frame of the
-// allocator, the dynamic linker or the unwinder. `target` outlives the result.
-Result<std::function<Status(const remote::StoppedTask&)>> proved_free_stack(Target& target);
+// Prepares a borrow that makes calls: only on a thread whose stack is walked to its root and holds
+// no frame of the allocator, the dynamic linker or the unwinder; and a call that does not return is
+// broken off only where it holds no lock. `target` outlives the options.
+Status allow_calls(Target& target, remote::BorrowOptions& options);
 
 // Whether anything of that kind is needed to stage an object.
 bool needs_calls(const Target& target, const PlannedObject& planned);

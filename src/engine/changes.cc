@@ -15,6 +15,23 @@ const ControlFunction* function_at(const Control* image, uint64_t jump_address) 
   return nullptr;
 }
 
+std::vector<RemoteRange> shipped_code(const ControlFunction& function) {
+  std::vector<RemoteRange> ranges;
+  for (const patchfmt::Range& range : function.ranges)
+    ranges.push_back({RemoteAddress(range.address), range.size});
+  return ranges;
+}
+
+// All of it: which part of it a function calls cannot be seen from its header.
+std::vector<RemoteRange> image_code(const Control& image) {
+  return {{RemoteAddress(image.text.address), image.text.size}};
+}
+
+std::vector<RemoteRange> code_without(const ControlFunction& function, const Control* replaced) {
+  bool older = function_at(replaced, function.jump_address) != nullptr;
+  return older ? image_code(*replaced) : shipped_code(function);
+}
+
 ByteChange change_of(const Control& image, const ControlFunction& function) {
   ByteChange change;
   change.at = RemoteAddress(function.jump_address);
@@ -36,8 +53,7 @@ void occupy_shipped(Transition& transition, const Control& image) {
       occupied.range = RemoteRange{RemoteAddress(range.address), range.size};
       occupied.function = function.name;
       // Does the jump lie in it? Then it is the part that begins with the entry.
-      uint64_t offset = function.jump_address - range.address;
-      if (offset < range.size) occupied.entry_bytes = offset + function.original.size();
+      occupied.has_entry = function.jump_address - range.address < range.size;
       transition.occupied.push_back(std::move(occupied));
     }
   }
@@ -59,6 +75,8 @@ void add_switch(Transition& transition, const Control& image, const Control* rep
     ByteChange change = change_of(image, function);
     change.before = {bytes_without(function, replaced)};
     change.after = jump_bytes(function);
+    change.old_code = code_without(function, replaced);
+    change.new_code = image_code(image);
     transition.bytes.push_back(std::move(change));
   }
   occupy_shipped(transition, image);
@@ -70,6 +88,8 @@ void add_switch(Transition& transition, const Control& image, const Control* rep
     ByteChange change = change_of(*replaced, older);
     change.before = {jump_bytes(older)};
     change.after = older.original;
+    change.old_code = image_code(*replaced);
+    change.new_code = shipped_code(older);
     transition.bytes.push_back(std::move(change));
   }
   for (const patchfmt::KeptData& kept : image.kept_data)
@@ -87,6 +107,8 @@ void add_undo(Transition& transition, const Control& image) {
     ByteChange change = change_of(image, function);
     change.before = {jump_bytes(function)};
     change.after = function.original;
+    change.old_code = image_code(image);
+    change.new_code = shipped_code(function);
     transition.bytes.push_back(std::move(change));
   }
   occupy_image(transition, image);
@@ -98,6 +120,8 @@ void add_rollback(Transition& transition, const Control& image, const Control* r
     ByteChange change = change_of(image, function);
     change.after = bytes_without(function, replaced);
     change.before = {jump_bytes(function), change.after};
+    change.old_code = image_code(image);
+    change.new_code = code_without(function, replaced);
     transition.bytes.push_back(std::move(change));
   }
   occupy_image(transition, image);
@@ -107,6 +131,8 @@ void add_rollback(Transition& transition, const Control& image, const Control* r
     ByteChange change = change_of(*replaced, older);
     change.after = jump_bytes(older);
     change.before = {older.original, change.after};
+    change.old_code = shipped_code(older);
+    change.new_code = image_code(*replaced);
     transition.bytes.push_back(std::move(change));
   }
 }

@@ -57,7 +57,8 @@ struct ProcessReport {
   std::string comm;
   std::vector<ObjectState> objects;  // what is in memory after the call
   uint32_t threads = 0;
-  uint64_t stop_us = 0;  // first thread stopped .. last resumed, of the stop that switched
+  uint64_t stop_us = 0;  // first thread stopped .. last resumed, of the stop that switched; when
+                         // it failed, of all stops together
   uint64_t total_us = 0;
   uint32_t attempts = 0;  // stops that were needed
   Outcome outcome = Outcome::unchanged;
@@ -67,7 +68,7 @@ struct ProcessReport {
 };
 
 ProcessReport patch(pid_t pid, const patchfmt::Patchset& patchset, const Limits& limits = {});
-// build_ids: only these objects (all when empty).
+// build_ids: only the patchsets of these objects (all when empty), each in all of its objects.
 ProcessReport unpatch(pid_t pid, const std::vector<std::string>& build_ids,
                       const Limits& limits = {});
 ProcessReport info(pid_t pid);

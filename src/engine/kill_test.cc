@@ -1,6 +1,7 @@
 // The tool is killed at every step of a patch and of an undo; the process runs on each time, and
 // the next run puts things right.
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,13 +24,17 @@ void die_at_step(std::string_view) {
   if (--steps_left == 0) kill(getpid(), SIGKILL);
 }
 
+void die_in_the_stop(std::string_view step) {
+  if (step == "stopped" || step == "state" || step == "bytes") die_at_step(step);
+}
+
 // Runs `work` in a child that is killed at its n-th step. False: it ended before.
 template <class Work>
-bool killed_at(int n, Work work) {
+bool killed_at(int n, Work work, StepHook hook = die_at_step) {
   pid_t child = fork();
   if (child == 0) {
     steps_left = n;
-    step_hook = die_at_step;
+    step_hook = hook;
     work();
     _exit(0);
   }
@@ -145,6 +150,139 @@ TEST_F(Killed, WhileUndoing) {
     ASSERT_EQ(subject.ask("x"), "11 12") << "step " << n;
     if (!killed) break;
   }
+}
+
+// Where /proc/PID/mem may not be written, everything goes through a stopped thread: what is mended
+// as well.
+TEST_F(Killed, MendedWithoutProcMem) {
+  Subject subject({program_});
+  auto one = level(1);
+  auto two = level(2);
+  for (int n = 1;; ++n) {
+    ASSERT_EQ(patch(subject.pid(), one).outcome, Outcome::patched);
+    bool killed = killed_at(
+        n, [&] { (void)patch(subject.pid(), two); }, die_in_the_stop);
+    pid_t child = fork();
+    if (child == 0) {
+      testing::forbid_system_call(SYS_pwrite64);
+      auto again = patch(subject.pid(), two);
+      auto undone = unpatch(subject.pid(), {});
+      if (undone.outcome != Outcome::unpatched) puts(undone.reason.c_str());
+      _exit(again.outcome == Outcome::failed || undone.outcome != Outcome::unpatched);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_EQ(status, 0) << "step " << n;
+    ASSERT_EQ(subject.ask("x"), "11 12") << "step " << n;
+    if (!killed) break;
+  }
+}
+
+// A callee that only its own file calls, whose parameter changes from a number to a pointer: the
+// shipped caller with the new callee crashes, so no kill may leave that mix.
+class KilledBetweenCallerAndCallee : public ::testing::Test {
+ protected:
+  void run(const std::string& shipped, const std::string& fixed,
+           const std::vector<std::string>& order) {
+    Workshop shop;
+    auto library = shop.library("libpair.so", shipped);
+    auto program = shop.program("prog", R"(
+#include <pthread.h>
+#include <stdio.h>
+extern long caller(long);
+static void* loop(void* unused) {
+  for (;;) { caller(1); for (volatile int i = 0; i < 200; ++i) {} }
+  return unused;
+}
+int main() {
+  char line[64];
+  pthread_t thread;
+  setvbuf(stdout, 0, _IOLBF, 0);
+  pthread_create(&thread, 0, loop, 0);
+  puts("ready");
+  while (fgets(line, sizeof line, stdin)) printf("%ld\n", caller(10));
+}
+)",
+                                "-L. -lpair -pthread -Wl,-rpath,$PWD");
+    auto fix = make_patchset({make_object(shop, library, fixed, order)});
+    Subject subject({program});
+    std::string before = subject.ask("x");
+    for (int n = 1;; ++n) {
+      bool killed = killed_at(
+          n, [&] { (void)patch(subject.pid(), fix); }, die_in_the_stop);
+      std::string answer = subject.ask("x");
+      ASSERT_TRUE(answer == before || answer == "110") << "patching, step " << n << ": " << answer;
+      ASSERT_NE(patch(subject.pid(), fix).outcome, Outcome::failed) << "step " << n;
+      ASSERT_EQ(subject.ask("x"), "110") << "step " << n;
+      bool undo_killed = killed_at(
+          n, [&] { (void)unpatch(subject.pid(), {}); }, die_in_the_stop);
+      answer = subject.ask("x");
+      ASSERT_TRUE(answer == before || answer == "110") << "undoing, step " << n << ": " << answer;
+      ASSERT_NE(unpatch(subject.pid(), {}).outcome, Outcome::failed) << "step " << n;
+      ASSERT_EQ(subject.ask("x"), before) << "step " << n;
+      if (!killed && !undo_killed) break;
+    }
+  }
+};
+
+constexpr const char* shipped_pair = R"(
+__attribute__((noinline, noipa, visibility("hidden"))) long callee(long x) {
+  asm volatile("nop;nop;nop;nop"); return x + 1;
+}
+__attribute__((noinline)) long caller(long x) {
+  asm volatile("nop;nop;nop;nop"); return callee(x) + 2;
+}
+)";
+constexpr const char* fixed_pair = R"(
+__attribute__((noinline, noipa, visibility("hidden"))) long callee(const long* x) {
+  return *x + 60;
+}
+__attribute__((noinline)) long caller(long x) { return callee(&x) + 40; }
+)";
+
+TEST_F(KilledBetweenCallerAndCallee, WhicheverTheFileNamesFirst) {
+  run(shipped_pair, fixed_pair, {"callee", "caller"});
+  run(shipped_pair, fixed_pair, {"caller", "callee"});
+}
+
+TEST_F(KilledBetweenCallerAndCallee, WhereTheBranchIsWhereTheJumpGoes) {
+  constexpr const char* shipped = R"(
+__attribute__((noinline, noipa, visibility("hidden"))) long callee(long x) {
+  asm volatile("nop;nop;nop;nop"); return x + 1;
+}
+asm(".globl caller\n.type caller, @function\n.p2align 4\n"
+    "caller: jmp callee\n nop\n nop\n nop\n.size caller, .-caller");
+)";
+  run(shipped, fixed_pair, {"callee", "caller"});
+  run(shipped, fixed_pair, {"caller", "callee"});
+}
+
+TEST_F(KilledBetweenCallerAndCallee, FunctionsThatCallEachOther) {
+  constexpr const char* shipped = R"(
+long caller(long);
+__attribute__((noinline, noipa, visibility("hidden"))) long callee(long x, long depth);
+static __attribute__((noinline, noipa)) long inner(long x, long depth) {
+  asm volatile("nop;nop;nop;nop"); return callee(x, depth - 1) + 1;
+}
+__attribute__((noinline, noipa, visibility("hidden"))) long callee(long x, long depth) {
+  asm volatile("nop;nop;nop;nop"); return depth > 0 ? inner(x, depth) : x;
+}
+__attribute__((noinline)) long caller(long x) {
+  asm volatile("nop;nop;nop;nop"); return callee(x, 3) + 1;
+}
+)";
+  constexpr const char* fixed = R"(
+__attribute__((noinline, noipa, visibility("hidden"))) long callee(long* x, long depth);
+__attribute__((noinline, noipa)) long inner(long* x, long depth) {
+  return callee(x, depth - 1) + 1;
+}
+__attribute__((noinline, noipa, visibility("hidden"))) long callee(long* x, long depth) {
+  return depth > 0 ? inner(x, depth) : *x + 57;
+}
+__attribute__((noinline)) long caller(long x) { return callee(&x, 3) + 40; }
+)";
+  run(shipped, fixed, {"inner", "callee", "caller"});
+  run(shipped, fixed, {"caller", "callee", "inner"});
 }
 
 }  // namespace

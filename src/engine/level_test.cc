@@ -129,12 +129,51 @@ TEST_F(Level, AllObjectsOrNone) {
   ASSERT_EQ(report.outcome, Outcome::patched) << report.reason;
   EXPECT_EQ(report.objects.size(), 2u);
   EXPECT_EQ(subject.ask("x"), "50 2 3 60");
-  // By build-ID only one of them.
-  ASSERT_EQ(unpatch(subject.pid(), {both.objects[1].build_id}).outcome, Outcome::unpatched);
-  EXPECT_EQ(subject.ask("x"), "50 2 3 4");
-  // The same patchset again brings back what is missing.
-  ASSERT_EQ(patch(subject.pid(), both).outcome, Outcome::patched);
+  // By the build-ID of one of them: the other goes with it, and is named.
+  report = unpatch(subject.pid(), {both.objects[1].build_id});
+  ASSERT_EQ(report.outcome, Outcome::unpatched) << report.reason;
+  EXPECT_NE(report.reason.find("liblevel.so was undone with libsecond.so"), std::string::npos)
+      << report.reason;
+  EXPECT_EQ(subject.ask("x"), "1 2 3 4");
+}
+
+TEST_F(Level, ByBuildIdOnlyThePatchsetOfThatObject) {
+  Subject subject({program_});
+  auto first = level(1, "int f(int x) { return 50; }", {"f"});
+  auto second = make_patchset(
+      {make_object(shop_, second_, "int second(int x) { return 60; }", {"second"})}, 1, "U2");
+  ASSERT_EQ(patch(subject.pid(), first).outcome, Outcome::patched);
+  ASSERT_EQ(patch(subject.pid(), second).outcome, Outcome::patched);
   EXPECT_EQ(subject.ask("x"), "50 2 3 60");
+  auto report = unpatch(subject.pid(), {first.objects[0].build_id});
+  EXPECT_EQ(report.outcome, Outcome::unpatched);
+  EXPECT_EQ(report.reason, "");
+  EXPECT_EQ(subject.ask("x"), "1 2 3 60");
+}
+
+TEST_F(Level, AnotherPatchsetOfTheSameLevelIsAConflict) {
+  Subject subject({program_});
+  auto one = level(1, "int f(int x) { return 50; }", {"f"});
+  patchfmt::Patchset other = level(1, "int g(int x) { return 60; }", {"g"});
+  other.name = "U2";
+  ASSERT_EQ(patch(subject.pid(), one).outcome, Outcome::patched);
+  auto report = patch(subject.pid(), other);
+  EXPECT_EQ(report.outcome, Outcome::failed);
+  EXPECT_EQ(report.code, ErrorCode::conflict);
+  EXPECT_NE(report.reason.find("level 1 in memory is U1, not U2; unpatch it first"),
+            std::string::npos)
+      << report.reason;
+  EXPECT_EQ(subject.ask("x"), "50 2 3 4");
+  report = patch(subject.pid(), one);  // the same again is no conflict
+  EXPECT_EQ(report.outcome, Outcome::unchanged);
+  EXPECT_NE(report.reason.find("level 1 (U1) is in memory already"), std::string::npos);
+  // A name that was used for two files.
+  auto rebuilt = level(1, "int f(int x) { return x * x * 7 + x % 3; }", {"f"});
+  EXPECT_EQ(patch(subject.pid(), rebuilt).code, ErrorCode::conflict);
+  // Undone, the other one goes in.
+  ASSERT_EQ(unpatch(subject.pid(), {}).outcome, Outcome::unpatched);
+  ASSERT_EQ(patch(subject.pid(), other).outcome, Outcome::patched);
+  EXPECT_EQ(subject.ask("x"), "1 60 3 4");
 }
 
 TEST_F(Level, AnotherPatchersBytesAreRefused) {

@@ -75,13 +75,22 @@ bool same_identity(const Control& image, const patchfmt::Object& patch,
          image.rodata.size == patch.rodata.size && image.data.size == patch.data.size;
 }
 
-Status check_level(const Control& current, const patchfmt::Patchset& patchset,
-                   std::string_view object) {
-  if (current.level <= patchset.level) return ok_status();
+// A level replaces all of a lower one. Of two with the same number neither holds the other.
+Status check_level(const Control& current, const patchfmt::Object& patch,
+                   const patchfmt::Patchset& patchset) {
+  const std::string& object = patch.soname;
+  if (current.level > patchset.level)
+    return make_error(ErrorCode::conflict, object,
+                      "level {} ({}) is in memory, which is higher than level {}; unpatch first to "
+                      "go back",
+                      current.level, current.patchset, patchset.level);
+  if (current.level < patchset.level || same_identity(current, patch, patchset)) return ok_status();
+  bool renamed = current.patchset != patchset.name;
   return make_error(ErrorCode::conflict, object,
-                    "level {} ({}) is in memory, which is higher than level {}; unpatch first to "
-                    "go back",
-                    current.level, current.patchset, patchset.level);
+                    "level {} in memory is {}, not {}{}; unpatch it first, or build one patchset "
+                    "of a higher level that holds both",
+                    current.level, current.patchset, patchset.name,
+                    renamed ? "" : " as this file has it");
 }
 
 class Planner {
@@ -104,8 +113,9 @@ class Planner {
     for (const PlannedObject& planned : plan.objects)
       if (planned.patch->eh_frame_size != 0) TRY_STATUS(check_unwinders(target_));
     if (plan.objects.empty())
-      plan.nothing_to_do = found ? fmt::format("level {} is in memory already", patchset_.level)
-                                 : "the process has loaded no object of this patchset";
+      plan.nothing_to_do =
+          found ? fmt::format("level {} ({}) is in memory already", patchset_.level, patchset_.name)
+                : "the process has loaded no object of this patchset";
     return plan;
   }
 
@@ -126,7 +136,7 @@ class Planner {
         planned.kept.push_back(image);
     }
     if (planned.current) {
-      TRY_STATUS(check_level(*planned.current, patchset_, patch.soname));
+      TRY_STATUS(check_level(*planned.current, patch, patchset_));
       if (planned.current->level == patchset_.level) return std::optional<PlannedObject>();
     }
     for (const patchfmt::FunctionPatch& function : patch.functions) {

@@ -26,7 +26,8 @@ struct Plan {
   std::string nothing_to_do;           // then: why
 };
 
-// Errors: conflict (somebody else's bytes, a higher level), refused, unsupported.
+// Errors: conflict (somebody else's bytes, a higher level, another patchset of the same level),
+// refused, unsupported.
 Result<Plan> make_plan(const Target& target, const patchfmt::Patchset& patchset);
 
 }  // namespace livecare::engine

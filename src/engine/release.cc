@@ -44,6 +44,7 @@ namespace {
 using remote::RemoteAddress;
 using remote::RemoteRange;
 
+constexpr size_t hits_max = 65536;  // most are left over
 constexpr std::array<uint64_t, 3> retry_after_us = {1'000, 5'000, 20'000};
 
 uint64_t private_bytes(pid_t pid) {
@@ -59,6 +60,8 @@ void add_range(std::vector<RemoteRange>& ranges, uint64_t from, uint64_t to) {
 
 std::vector<RemoteRange> searched_ranges(const Control& image) {
   std::vector<RemoteRange> ranges;
+  // A call that was left in a thread (remote/borrow.cc) returns to the stubs.
+  add_range(ranges, stubs_of(image), stubs_of(image) + patchfmt::page_bytes);
   // With the byte behind the last: the return address of a call that never returns.
   add_range(ranges, image.text.address, image.text.end() + 1);
   uint64_t eh_frame = image.eh_frame != 0 ? image.eh_frame : image.rodata.end();
@@ -81,7 +84,7 @@ Result<std::vector<Control>> unreferenced(remote::Session& session, Target& targ
                                           const Limits& limits) {
   std::vector<RemoteRange> all;
   remote::PointerScanOptions scan;
-  scan.hits_max = 4096;
+  scan.hits_max = hits_max;
   for (const Control& image : images) {
     std::vector<RemoteRange> own = searched_ranges(image);
     all.insert(all.end(), own.begin(), own.end());
@@ -100,7 +103,7 @@ Result<std::vector<Control>> unreferenced(remote::Session& session, Target& targ
           scan.ignore.push_back(range);
         TRY(hits, remote::scan_pointers(process.memory(), process.tasks(), set, scan));
         too_many = hits.size() >= scan.hits_max;
-        StaleWords stale(*unwinder, process);
+        StaleWords stale(*unwinder, process, maps);
         drop_stale(hits, images, stale);
         return ok_status();
       }));
@@ -126,9 +129,7 @@ Result<bool> free_one(remote::Session& session, Target& target, const Control& i
   TRY(bool registered, is_registered(session.memory(), image));
   remote::BorrowOptions options;
   options.call_us_max = limits.remote_call_us_max;
-  if (registered) {
-    TRY(options.acceptable, proved_free_stack(target));
-  }
+  if (registered) TRY_STATUS(allow_calls(target, options));
   bool freed = false;
   TRY_STATUS(session.borrow(options, [&](remote::BorrowedThread& thread) -> Status {
     TRY(int signal, handler_inside(thread, image));

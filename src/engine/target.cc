@@ -10,7 +10,7 @@ remote::RemoteRange range_of(const ControlPart& part) {
 std::optional<remote::UnwindInfo> unwind_info(const remote::Memory& memory,
                                               const Control& control) {
   remote::UnwindInfo info;
-  info.name = "livecare:" + control.soname;
+  info.name = std::string(image_name_prefix) + control.soname;
   info.code = range_of(control.text);
   if (control.eh_frame_size == 0) return std::nullopt;
   info.eh_frame_at = remote::RemoteAddress(control.eh_frame);

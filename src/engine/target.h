@@ -13,6 +13,9 @@
 
 namespace livecare::engine {
 
+// What frames in patch images are called: "livecare:libcurl.so.4".
+inline constexpr std::string_view image_name_prefix = "livecare:";
+
 class Target {
  public:
   static Result<Target> open(pid_t pid);

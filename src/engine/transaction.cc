@@ -123,8 +123,27 @@ class Transaction {
                                                     image.build_id) != build_ids->end();
       if (chosen && image.state == State::live) undone_.push_back(image);
     }
+    if (!build_ids->empty()) add_siblings();
     if (undone_.empty()) note("nothing to undo");
     return any_kept || !undone_.empty();
+  }
+
+  // A patchset is one change, in whichever of its objects: all of them or none.
+  void add_siblings() {
+    for (size_t i = 0; i < undone_.size(); ++i) {
+      for (const Control& image : target_.images().images) {
+        bool same_patchset =
+            image.patchset == undone_[i].patchset && image.level == undone_[i].level;
+        bool known = std::any_of(undone_.begin(), undone_.end(), [&](const Control& other) {
+          return other.region.address == image.region.address;
+        });
+        if (image.state != State::live || known) continue;
+        if (!same_patchset && image.transaction != undone_[i].transaction) continue;
+        note(fmt::format("{} was undone with {}: both are of {} level {}", image.soname,
+                         undone_[i].soname, image.patchset, image.level));
+        undone_.push_back(image);
+      }
+    }
   }
 
   void note(std::string_view text) {
@@ -167,9 +186,7 @@ class Transaction {
   Result<remote::BorrowOptions> borrow_options(bool for_calls) {
     remote::BorrowOptions options;
     options.call_us_max = limits_.remote_call_us_max;
-    if (for_calls) {
-      TRY(options.acceptable, proved_free_stack(target_));
-    }
+    if (for_calls) TRY_STATUS(allow_calls(target_, options));
     return options;
   }
 
@@ -197,10 +214,22 @@ class Transaction {
         TRY_STATUS(stage_one(
             thread, planned,
             {&planned, &patchset, transaction, static_cast<uint32_t>(plan_.objects.size())}));
+      TRY_STATUS(touch_entries(thread));
       for (const Control& image : staged_)
         TRY_STATUS(run_hooks(thread, image, HookWhen::before_switch));
       return ok_status();
     });
+  }
+
+  // Makes private copies of the pages with jumps now, not in the stop, and finds out whether they
+  // can be written.
+  Status touch_entries(BorrowedThread& thread) const {
+    for (const Control& image : staged_)
+      for (const ControlFunction& function : image.functions) {
+        TRY(Bytes first, thread.memory().read(RemoteAddress(function.jump_address), 1));
+        TRY_STATUS(thread.write(RemoteAddress(function.jump_address), first));
+      }
+    return ok_status();
   }
 
   Status stage_one(BorrowedThread& thread, PlannedObject& planned, const StageRequest& request) {
@@ -232,9 +261,6 @@ class Transaction {
       add_switch(transition, staged_[i], current ? &*current : nullptr);
       if (current) released_.push_back(*current);
     }
-    // Makes private copies of the pages now, not in the stop. Whether they can be written at all
-    // has been found out by staging.
-    for (const ByteChange& change : transition.bytes) (void)session.memory().probe_write(change.at);
     TransitionReport switched;
     Status status = run_transition(session, target_, transition, limits_, switched);
     take_report(switched);

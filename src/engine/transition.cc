@@ -6,7 +6,9 @@
 //      (conservative and quick; see remote/stack_scan.h);
 //   2. only for threads where one was found, the stack is walked precisely: the word may have been
 //      a stale value or a function pointer. A walk that does not end in a known root counts as
-//      "inside";
+//      "inside", and so does such a word beyond that root: the walk may have been a coroutine's.
+//      A thread at the very entry of such a function is inside too: an old caller may have jumped
+//      there at its end, and has left nothing behind but arguments of its convention;
 //   3. the bytes to be replaced are compared with what they must be;
 //   4. states and bytes are written, each read back.
 //
@@ -21,8 +23,8 @@
 //
 // If a write fails half-way, what was written is taken back before the process resumes. If we are
 // killed half-way, the threads resume by themselves and the headers say `switching` or `undoing`:
-// any mix of old and new functions runs (each is whole, jumps are written by one write each), and
-// the next run mends it.
+// the mix of old and new functions runs (each is whole, jumps are written by one write each, in an
+// order in which no old caller meets a new callee: write_order.cc), and the next run mends it.
 #include "engine/transition.h"
 
 #include <algorithm>
@@ -31,6 +33,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/steps.h"
+#include "engine/write_order.h"
 #include "remote/stack_scan.h"
 #include "remote/status.h"
 
@@ -44,6 +47,8 @@ constexpr uint64_t wait_us_first = 200;
 constexpr uint64_t wait_us_max = 50'000;
 constexpr uint64_t pause_of_attempts_min = 5;  // the process runs at least five times as long
 constexpr size_t threads_named_max = 16;
+constexpr uint64_t page_bytes = 4096;
+constexpr uint64_t above_bytes_max = 8 << 20;  // arguments, environment, thread-local variables
 
 class Switch {
  public:
@@ -53,7 +58,8 @@ class Switch {
         transition_(transition),
         limits_(limits),
         report_(report),
-        set_(searched_ranges(transition)) {}
+        set_(searched_ranges(transition)),
+        entries_(entries_of(transition)) {}
 
   Status attempt(remote::StoppedProcess& process) {
     started_us_ = monotonic_us();
@@ -72,19 +78,31 @@ class Switch {
     std::vector<RemoteRange> ranges;
     for (const OccupiedRange& occupied : transition.occupied) {
       // From behind the first byte: entry addresses are function pointers, not return addresses.
-      uint64_t skip = occupied.entry_bytes != 0 ? 1 : 0;
+      uint64_t skip = occupied.has_entry ? 1 : 0;
       ranges.push_back(
           {occupied.range.start + static_cast<int64_t>(skip), occupied.range.size - skip});
     }
     return ranges;
   }
 
+  static std::vector<RemoteAddress> entries_of(const Transition& transition) {
+    std::vector<RemoteAddress> entries;
+    for (const OccupiedRange& occupied : transition.occupied)
+      if (occupied.has_entry) entries.push_back(occupied.range.start);
+    std::sort(entries.begin(), entries.end());
+    return entries;
+  }
+
+  // About to begin such a function: by a jump at the end of an old caller, perhaps, which has left
+  // nothing on the stack but what it passes, in a way that the new function may not understand.
+  bool is_at_entry(const remote::StoppedTask& task) const {
+    return std::binary_search(entries_.begin(), entries_.end(), RemoteAddress(task.registers.rip));
+  }
+
   const OccupiedRange* occupied_at(const remote::Frame& frame) const {
     for (const OccupiedRange& occupied : transition_.occupied) {
       uint64_t offset = frame.pc.address() - occupied.range.start.address();
       if (frame.exact) {
-        // Asleep or interrupted before the first byte that matters.
-        if (offset == 0 && occupied.entry_bytes != 0) continue;
         if (offset < occupied.range.size) return &occupied;
       } else if (offset - 1 < occupied.range.size) {
         return &occupied;
@@ -95,8 +113,8 @@ class Switch {
 
   Status check_stacks(remote::StoppedProcess& process) {
     for (const remote::StoppedTask& task : process.tasks()) {
-      if (task.stack_complete && remote::proved_outside(task, set_)) continue;
-      TRY_STATUS(walk(task));
+      if (task.stack_complete && !is_at_entry(task) && remote::proved_outside(task, set_)) continue;
+      TRY_STATUS(walk(process, task));
       if (monotonic_us() - started_us_ > limits_.stop_window_us_max)
         return make_error(ErrorCode::timed_out, "",
                           "checking the stacks took longer than {} us; raise the limit",
@@ -108,13 +126,31 @@ class Switch {
                       first.comm);
   }
 
-  Status walk(const remote::StoppedTask& task) {
+  // A walk speaks for the stack up to the first frame. A thread's own ends there; a coroutine's has
+  // other stacks above it in the same mapping, perhaps the one that it will come back to.
+  bool nothing_above(const remote::StoppedProcess& process, const remote::StoppedTask& task,
+                     const remote::StackWalk& walk) const {
+    if (!task.home_stack.empty()) return true;  // a complete walk has come there
+    RemoteAddress root = walk.frames.back().sp, end = task.stack_range.end();
+    RemoteAddress thread_pointer(task.registers.fs_base);
+    if (root < thread_pointer && thread_pointer < end) end = thread_pointer;
+    if (!task.stack_range.contains(root)) return false;
+    auto size = static_cast<uint64_t>(end.bytes_from(root));
+    if (size > above_bytes_max) return false;
+    Bytes words = process.memory().read_prefix(root, size);
+    return words.size() == size && set_.first_hit(words) == words.size();
+  }
+
+  Status walk(const remote::StoppedProcess& process, const remote::StoppedTask& task) {
     TRY(remote::Unwinder * unwinder, target_.unwinder());
     remote::StackWalk walk = unwinder->walk(task);
     const OccupiedRange* inside = nullptr;
     for (const remote::Frame& frame : walk.frames)
       if (inside == nullptr) inside = occupied_at(frame);
-    if (inside == nullptr && walk.complete) return ok_status();
+    if (inside == nullptr && walk.complete) {
+      if (nothing_above(process, task, walk)) return ok_status();
+      walk.why = "in a coroutine, with such code in another stack above it";
+    }
     if (report_.in_the_way.size() >= threads_named_max) return ok_status();
     ThreadInTheWay thread;
     thread.tid = task.tid;
@@ -166,12 +202,38 @@ class Switch {
       TRY(Bytes data, process.memory().read(copy.from, copy.size));
       TRY_STATUS(process.write(copy.to, data));
     }
-    for (const ByteChange& change : transition_.bytes) {
-      ++written_;
-      TRY_STATUS(process.write(change.at, change.after));
+    while (written_ < transition_.bytes.size()) {
+      size_t first = written_;
+      written_ = end_of_run(first);
+      TRY_STATUS(write_run(process, first, written_));
       step("bytes");
     }
     return write_states(process, transition_.end);
+  }
+
+  // Changes of one group in one page go into one write, which no kill can cut.
+  size_t end_of_run(size_t first) const {
+    const auto& bytes = transition_.bytes;
+    auto last_byte = [](const ByteChange& change) {
+      return change.at.address() + change.after.size() - 1;
+    };
+    size_t end = first + 1;
+    while (end < bytes.size() && bytes[end].group == bytes[first].group &&
+           last_byte(bytes[end]) / page_bytes == bytes[first].at.address() / page_bytes)
+      ++end;
+    return end;
+  }
+
+  Status write_run(remote::StoppedProcess& process, size_t first, size_t end) {
+    const auto& bytes = transition_.bytes;
+    RemoteAddress from = bytes[first].at;
+    const ByteChange& last = bytes[end - 1];
+    auto size = static_cast<size_t>(last.at.bytes_from(from)) + last.after.size();
+    TRY(Bytes run, process.memory().read(from, size));
+    for (size_t i = first; i < end; ++i)
+      std::copy(bytes[i].after.begin(), bytes[i].after.end(),
+                run.begin() + bytes[i].at.bytes_from(from));
+    return process.write(from, run);
   }
 
   // What cannot be taken back stays for the next run, which finds the states that say so.
@@ -191,6 +253,7 @@ class Switch {
   const Limits& limits_;
   TransitionReport& report_;
   remote::RangeSet set_;
+  std::vector<RemoteAddress> entries_;  // sorted
   uint64_t started_us_ = 0;
   size_t written_ = 0;
   std::vector<Bytes> found_;
@@ -218,9 +281,12 @@ Status wait_for_change(remote::Session& session, const TransitionReport& report,
 
 Status run_transition(remote::Session& session, Target& target, const Transition& transition,
                       const Limits& limits, TransitionReport& report) {
-  Switch change(target, transition, limits, report);
+  Transition ordered = transition;
+  TRY_STATUS(order_writes(session.memory(), ordered));
+  Switch change(target, ordered, limits, report);
   remote::StopOptions options;
   options.stop_window_us_max = limits.stop_window_us_max;
+  options.stopped_us = &report.stop_us;
   uint64_t deadline = monotonic_us() + limits.leave_wait_us_max;
   uint64_t wait_us = wait_us_first;
   for (;;) {

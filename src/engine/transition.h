@@ -17,6 +17,9 @@ struct ByteChange {
   std::vector<Bytes> before;  // one of these must be there; equally long as after
   Bytes after;
   std::string function, object;  // for messages
+  // The code that a call of the function runs before and after the change: write_order.cc.
+  std::vector<remote::RemoteRange> old_code, new_code;
+  uint32_t group = 0;  // set by it: those with one number are written together where possible
 };
 
 struct StateChange {
@@ -33,9 +36,7 @@ struct DataCopy {
 struct OccupiedRange {
   remote::RemoteRange range;
   std::string function;
-  // The first bytes of a function where the jump goes: a thread that is about to execute them has
-  // not begun the function.
-  uint64_t entry_bytes = 0;
+  bool has_entry = false;  // a function begins here, so words with this address are pointers to it
 };
 
 struct Transition {
@@ -47,7 +48,7 @@ struct Transition {
 };
 
 struct TransitionReport {
-  uint64_t stop_us = 0;
+  uint64_t stop_us = 0;  // of the stop that changed the bytes; of all, when none did
   uint32_t threads = 0;
   uint32_t attempts = 0;
   std::vector<ThreadInTheWay> in_the_way;

@@ -15,7 +15,6 @@ using remote::RemoteAddress;
 using remote::RemoteRange;
 
 constexpr uint64_t page_bytes = 4096;
-constexpr uint64_t red_zone_bytes = 128;
 constexpr uint64_t looked_at_bytes_min = 64 << 10;  // a smaller mapping is read as a whole
 constexpr size_t entries_a_read = 16384;            // of /proc/PID/pagemap
 constexpr uint64_t touched = uint64_t{1} << 63 | uint64_t{1} << 62;  // present or swapped out
@@ -53,13 +52,6 @@ void add_untouched(const Fd& pagemap, const Mapping& mapping, std::vector<uint64
 std::vector<RemoteRange> unsearched_ranges(const remote::StoppedProcess& process,
                                            const remote::Maps& maps) {
   std::vector<RemoteRange> out;
-  for (const remote::StoppedTask& task : process.tasks()) {
-    uint64_t live = task.registers.rsp - red_zone_bytes;
-    const Mapping* stack = maps.find(RemoteAddress(live));
-    if (stack == nullptr) continue;
-    uint64_t start = stack->range.start.address();
-    out.push_back({stack->range.start, (live & ~uint64_t{7}) - start});
-  }
   std::string path = "/proc/" + std::to_string(process.memory().pid()) + "/pagemap";
   Fd pagemap(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!pagemap.valid()) return out;

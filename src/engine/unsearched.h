@@ -8,8 +8,8 @@
 
 namespace livecare::engine {
 
-// In a stop: the dead part of every task's stack (what calls that are over left below the stack
-// pointer and its red zone), and private pages that the process never touched.
+// In a stop: private pages that the process never touched. What is dead on the stacks is not among
+// them: that takes a proof (stale.cc), which is only worth its time for words that were found.
 std::vector<remote::RemoteRange> unsearched_ranges(const remote::StoppedProcess& process,
                                                    const remote::Maps& maps);
 

@@ -12,6 +12,13 @@
 // back. In the normal case we see the end of the call (PTRACE_SYSCALL), take the result, run the
 // next one, and at last put everything back ourselves.
 //
+// A system call begins as rt_sigreturn, and becomes the one that is wanted at its entry, where the
+// thread stops for us: were we killed before, the thread would do nothing but go back. That matters
+// under a seccomp filter: PTRACE_O_SUSPEND_SECCOMP ends with us, and the filter may kill for mmap.
+// Left is the time from that change, over the resume, until the thread has passed its filter; it
+// cannot be closed, for the kernel asks the filter after it has stopped for the tracer. Likewise a
+// function that was called goes on under its filter when we are gone.
+//
 // Order matters, because each ptrace request may be our last: registers first, then the signal mask
 // (all blocked, so that no handler runs in between); on the way back the mask first, then the
 // registers. In each state in between the thread runs through rt_sigreturn, which restores both.
@@ -25,6 +32,11 @@
 // Functions return through return_pad (borrow.h), which keeps the result in a register. SIGSEGV and
 // the other signals of faults are left unblocked: a fault while they are blocked makes the kernel
 // reset the program's handler.
+//
+// A call that does not return in time is broken off: the registers are put back. A thread that is
+// in the middle of the loader or the allocator must not be taken out of it, for it would keep the
+// lock for ever. Then we wait longer, and at last leave the thread in the call with nothing put
+// back: it returns through the pad and the frame, which is all that it needs.
 //
 // Not borrowed: threads on a signal stack or in a coroutine (no knowing what lies below their stack
 // pointer), inside a restartable sequence (it would be resumed in the middle), or under a seccomp
@@ -101,12 +113,16 @@ class Borrowed final : public BorrowedThread {
   Status check_place();
   Status check_rseq();
   Status check_stack();
+  Result<StoppedTask> as_stopped(const Registers& registers, Bytes& stack) const;
+  bool may_break_off() const;
   Status suspend_seccomp();
-  Status begin(RemoteAddress code, uint64_t rax, std::initializer_list<uint64_t> arguments,
-               uint64_t mask);
+  Registers registers_for(RemoteAddress code, std::initializer_list<uint64_t> arguments) const;
+  Status begin(const Registers& registers, uint64_t mask);
+  Status become(long number);
   Status run_to_syscall_stop(uint64_t deadline_us);
   Status set_return(RemoteAddress address);
   Result<uint64_t> finish_call(RemoteAddress pad);
+  Error leave_in_call();
   Status leave_system_call();
   void give_back();
   Error gone() const { return session_.died(); }
@@ -125,6 +141,7 @@ class Borrowed final : public BorrowedThread {
   bool masked_ = false;
   bool called_ = false;    // FPU state may be different
   bool in_entry_ = false;  // stopped at the entry of a system call
+  bool left_ = false;      // in a call that goes on without us
   bool seccomp_suspended_ = false;
 };
 
@@ -133,15 +150,15 @@ Status Borrowed::check_place() {
   if ((r.cs & 0xffff) != user_code_segment)
     return make_error(ErrorCode::unsupported, name(), "runs 32-bit code");
   TRY(Maps maps, Maps::read(tracee_.tgid));
-  StackAreas areas(maps);
   RemoteAddress sp(r.rsp);
   const Mapping* stack = maps.find(sp);
   if (stack == nullptr || !stack->writable)
     return make_error(ErrorCode::busy, name(), "has no stack at its stack pointer {:#x}", r.rsp);
-  bool own = stack->path == "[stack]" ||
-             (stack->range.contains(RemoteAddress(r.fs_base)) && r.fs_base > r.rsp);
-  if (!own) return make_error(ErrorCode::busy, name(), "is on a signal stack or in a coroutine");
-  auto left = static_cast<uint64_t>(sp.bytes_from(stack->range.start));
+  std::optional<RemoteAddress> bottom = stack->range.start;
+  if (stack->path != "[stack]")
+    bottom = stack_bottom(memory(), *stack, sp, RemoteAddress(r.fs_base));
+  if (!bottom) return make_error(ErrorCode::busy, name(), "is on a signal stack or in a coroutine");
+  auto left = static_cast<uint64_t>(sp.bytes_from(*bottom));
   if (left < stack_left_bytes_min)
     return make_error(ErrorCode::busy, name(), "has only {} bytes of stack left", left);
   return ok_status();
@@ -169,23 +186,37 @@ Status Borrowed::check_rseq() {
   return ok_status();
 }
 
-Status Borrowed::check_stack() {
-  if (!options_.acceptable) return ok_status();
+Result<StoppedTask> Borrowed::as_stopped(const Registers& registers, Bytes& stack) const {
   TRY(Maps maps, Maps::read(tracee_.tgid));
   StoppedTask task;
   task.tgid = tracee_.tgid;
   task.tid = tracee_.tid;
-  task.registers = context_.registers;
-  auto used = StackAreas(maps).used(RemoteAddress(task.registers.rsp),
-                                    RemoteAddress(task.registers.fs_base));
-  Bytes stack;
+  task.registers = registers;
+  auto used = StackAreas(maps).used(RemoteAddress(registers.rsp), RemoteAddress(registers.fs_base));
   if (used) {
     stack = memory().read_prefix(used->start, std::min<uint64_t>(used->size, 8 << 20));
+    task.stack_range = *used;
     task.stack_start = used->start;
     task.stack = stack;
     task.stack_complete = stack.size() == used->size;
   }
+  return task;
+}
+
+Status Borrowed::check_stack() {
+  if (!options_.acceptable) return ok_status();
+  Bytes stack;
+  TRY(StoppedTask task, as_stopped(context_.registers, stack));
   return options_.acceptable(task);
+}
+
+bool Borrowed::may_break_off() const {
+  if (!options_.may_break_off) return true;
+  Registers registers{};
+  Bytes stack;
+  if (!read_registers_if_alive(tracee_, registers)) return true;
+  auto task = as_stopped(registers, stack);
+  return task.ok() && options_.may_break_off(*task);
 }
 
 Status Borrowed::suspend_seccomp() {
@@ -245,8 +276,8 @@ Status Borrowed::set_return(RemoteAddress address) {
   return ok_status();
 }
 
-Status Borrowed::begin(RemoteAddress code, uint64_t rax, std::initializer_list<uint64_t> arguments,
-                       uint64_t mask) {
+Registers Borrowed::registers_for(RemoteAddress code,
+                                  std::initializer_list<uint64_t> arguments) const {
   LIVECARE_ASSERT(arguments.size() <= 6);
   constexpr uint64_t eflags_clean = 0x202;
   Registers r = context_.registers;
@@ -254,7 +285,7 @@ Status Borrowed::begin(RemoteAddress code, uint64_t rax, std::initializer_list<u
   std::copy(arguments.begin(), arguments.end(), values);
   r.rip = code.address();
   r.rsp = frame_.at.address();
-  r.rax = rax;
+  r.rax = 0;
   r.orig_rax = ~uint64_t{0};
   r.rdi = values[0];
   r.rsi = values[1];
@@ -264,11 +295,24 @@ Status Borrowed::begin(RemoteAddress code, uint64_t rax, std::initializer_list<u
   r.r8 = values[4];
   r.r9 = values[5];
   r.eflags = eflags_clean;
-  if (!write_registers_if_alive(tracee_, r)) return gone();
+  return r;
+}
+
+Status Borrowed::begin(const Registers& registers, uint64_t mask) {
+  if (!write_registers_if_alive(tracee_, registers)) return gone();
   changed_ = true;
   TRY_STATUS(write_signal_mask(tracee_.tid, mask));
   masked_ = true;
   return ok_status();
+}
+
+// From the entry of rt_sigreturn to that of another system call, which returns to the frame.
+Status Borrowed::become(long number) {
+  Registers r{};
+  if (!read_registers_if_alive(tracee_, r)) return gone();
+  r.orig_rax = static_cast<uint64_t>(number);
+  r.rsp = frame_.at.address();
+  return write_registers_if_alive(tracee_, r) ? ok_status() : Status(gone());
 }
 
 // On to the next entry or exit of a system call. An error leaves the thread stopped, or gone.
@@ -297,7 +341,7 @@ Status Borrowed::run_to_syscall_stop(uint64_t deadline_us) {
       continue;
     }
     if (interrupted) {
-      in_entry_ = false;
+      in_entry_ = tracee_.kind == StopKind::syscall && !in_entry_;
       outcome = make_error(ErrorCode::timed_out, name(),
                            "a call made in it did not return in time; it was given up");
       break;
@@ -320,11 +364,14 @@ Status Borrowed::run_to_syscall_stop(uint64_t deadline_us) {
 
 Result<uint64_t> Borrowed::syscall(long number, std::initializer_list<uint64_t> arguments) {
   TRY_STATUS(set_return(gadgets_.sigreturn));  // the pad may be what this call unmaps
-  TRY_STATUS(begin(gadgets_.syscall_ret, static_cast<uint64_t>(number), arguments, ~uint64_t{0}));
+  Registers r = registers_for(gadgets_.syscall_ret, arguments);
+  r.rax = SYS_rt_sigreturn;
+  r.rsp += sizeof(uint64_t);  // where the kernel expects it: behind the return address
+  TRY_STATUS(begin(r, ~uint64_t{0}));
   uint64_t deadline = monotonic_us() + syscall_us_max;
   TRY_STATUS(run_to_syscall_stop(deadline));  // entry
+  TRY_STATUS(become(number));
   TRY_STATUS(run_to_syscall_stop(deadline));  // exit
-  Registers r{};
   if (!read_registers_if_alive(tracee_, r)) return gone();
   constexpr int64_t errno_max = 4095;
   auto result = static_cast<int64_t>(r.rax);
@@ -342,15 +389,22 @@ Result<uint64_t> Borrowed::call(RemoteAddress function, RemoteAddress pad,
     return make_error(ErrorCode::internal, name(), "no return pad at {:#x}", pad.address());
   TRY_STATUS(set_return(pad));
   called_ = true;
-  TRY_STATUS(begin(function, 0, arguments, all_but_faults()));
+  TRY_STATUS(begin(registers_for(function, arguments), all_but_faults()));
   return finish_call(pad);
 }
 
 Result<uint64_t> Borrowed::finish_call(RemoteAddress pad) {
   constexpr uint64_t pad_syscall_end = 12;
-  uint64_t deadline = monotonic_us() + options_.call_us_max;
+  uint64_t begun = monotonic_us();
+  uint64_t deadline = begun + options_.call_us_max;
   for (;;) {
-    TRY_STATUS(run_to_syscall_stop(deadline));
+    Status ran = run_to_syscall_stop(deadline);
+    if (!ran.ok() && ran.error().code == ErrorCode::timed_out && !may_break_off()) {
+      if (deadline - begun >= call_patience * options_.call_us_max) return leave_in_call();
+      deadline += options_.call_us_max;
+      continue;
+    }
+    TRY_STATUS(std::move(ran));
     if (!in_entry_) continue;
     Registers r{};
     if (!read_registers_if_alive(tracee_, r)) return gone();
@@ -358,6 +412,14 @@ Result<uint64_t> Borrowed::finish_call(RemoteAddress pad) {
     TRY_STATUS(leave_system_call());
     return r.r12;
   }
+}
+
+Error Borrowed::leave_in_call() {
+  left_ = true;
+  resume(tracee_);
+  return make_error(ErrorCode::timed_out, name(),
+                    "a call made in it has not returned and may hold locks, so it was not broken "
+                    "off; the thread goes on by itself when it returns");
 }
 
 // From the entry of a system call to its exit without doing it.
@@ -373,6 +435,7 @@ Status Borrowed::leave_system_call() {
 // Brings the thread to a stop on the border of user mode (where the kernel looks at the restart
 // code), then: FPU, mask, registers.
 void Borrowed::give_back() {
+  if (left_) return;
   if (seccomp_suspended_) {
     constexpr uintptr_t options = PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD;
     ::ptrace(PTRACE_SETOPTIONS, tracee_.tid, nullptr, reinterpret_cast<void*>(options));

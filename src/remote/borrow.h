@@ -38,7 +38,9 @@ class BorrowedThread {
 
   // Calls function(arguments...) (up to six integers or pointers) and returns rax. pad: where
   // return_pad lies in the target. A signal raised by the call itself (SIGSEGV, ...) or the time
-  // limit is an error, after which the thread is as before.
+  // limit is an error, after which the thread is as before. Or, when it may not be broken off
+  // (BorrowOptions), an error after which the thread is still in the call, and later as before: the
+  // code of `function` and `pad` must then stay for as long as a pointer to `pad` is on its stack.
   virtual Result<uint64_t> call(RemoteAddress function, RemoteAddress pad,
                                 std::initializer_list<uint64_t> arguments) = 0;
 

@@ -11,6 +11,8 @@
 
 #include <fstream>
 #include <functional>
+#include <optional>
+#include <utility>
 
 #include "remote/borrow.h"
 #include "remote/maps.h"
@@ -26,9 +28,27 @@ bool touches_target(uint64_t number) {
          number == SYS_process_vm_readv;
 }
 
+// The last requests of ptrace, to know where the tool was killed.
+struct Requests {
+  uint64_t before_last = 0, last = 0;
+
+  void see(const __ptrace_syscall_info& info) {
+    if (info.entry.nr != SYS_ptrace) return;
+    before_last = std::exchange(last, info.entry.args[0]);
+  }
+  // From the change of a system call's number at its entry until the thread runs on: the window
+  // that borrow.cc tells of.
+  bool in_window(const __ptrace_syscall_info& info) const {
+    if (info.entry.nr == SYS_ptrace)
+      return info.entry.args[0] == PTRACE_SYSCALL && last == PTRACE_SETREGS;
+    return info.entry.nr == SYS_waitid && last == PTRACE_SYSCALL && before_last == PTRACE_SETREGS;
+  }
+};
+
 // Runs work in a child and kills that at the entry of its n-th system call that touches the target.
 // False: it came to its end before.
-bool killed_at(int n, const std::function<bool()>& work) {
+bool killed_at(int n, const std::function<bool()>& work, bool* in_window = nullptr) {
+  Requests requests;
   pid_t tool = ::fork();
   if (tool == 0) {
     ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
@@ -54,11 +74,13 @@ bool killed_at(int n, const std::function<bool()>& work) {
       __ptrace_syscall_info info{};
       ::ptrace(static_cast<__ptrace_request>(PTRACE_GET_SYSCALL_INFO), task, sizeof(info), &info);
       if (info.op == PTRACE_SYSCALL_INFO_ENTRY && touches_target(info.entry.nr) && --n == 0) {
+        if (in_window != nullptr) *in_window = requests.in_window(info);
         ::kill(tool, SIGKILL);
         while (::waitpid(-1, &status, __WALL) != tool || !WIFSIGNALED(status)) {
         }  // its threads must be reaped before it
         return true;
       }
+      if (info.op == PTRACE_SYSCALL_INFO_ENTRY) requests.see(info);
     } else if (signal != SIGTRAP && signal != SIGSTOP) {
       deliver = signal;
     }
@@ -173,6 +195,66 @@ TEST(Killed, ABusyThreadGoesOnWithItsRegisters) {
 
 TEST(Killed, ASleepingThreadGoesOn) {
   survive(sleeping_program);
+}
+
+// Its filter kills for the very calls that we make while the filter is suspended.
+constexpr const char* confined_program = R"(
+  #include <linux/filter.h>
+  #include <linux/seccomp.h>
+  #include <poll.h>
+  #include <stddef.h>
+  #include <stdio.h>
+  #include <sys/prctl.h>
+  #include <sys/syscall.h>
+  volatile unsigned long counter;
+  int main(void) {
+    struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_munmap, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {5, code};
+    setvbuf(stdout, 0, _IONBF, 0);
+    printf("ready\n%p\n", (void *)&counter);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+    for (;;) { poll(0, 0, 1); counter++; }
+  })";
+
+TEST(Killed, AFilterThatKillsForOurCallsMeetsNoneOfThem) {
+  std::optional<Target> target;
+  std::optional<Memory> memory;
+  RemotePtr<uint64_t> counter;
+  int in_window = 0;
+  for (int n = 1; n < 2000; ++n) {
+    if (!target) {
+      target.emplace(Target::start(confined_program));
+      counter = RemotePtr<uint64_t>(std::stoull(target->line(), nullptr, 16));
+      while (read_status(target->pid())->seccomp == 0) ::usleep(1000);
+      memory.emplace(*Memory::open(target->pid()));
+    }
+    bool window = false;
+    bool killed = killed_at(
+        n, [&] { return work_on(target->pid()); }, &window);
+    in_window += window ? 1 : 0;
+    uint64_t before = memory->read_value(counter).ok() ? *memory->read_value(counter) : 0;
+    bool moved = false;
+    for (int i = 0; i < 5000 && !moved; ++i) {
+      auto now = memory->read_value(counter);
+      if (!now.ok()) break;
+      moved = *now > before + 1;
+      ::usleep(1000);
+    }
+    EXPECT_TRUE(moved || window) << "killed by its filter at step " << n;
+    if (!moved) {
+      target.reset();
+      memory.reset();
+    }
+    if (!killed) break;
+  }
+  EXPECT_GT(in_window, 0);
+  EXPECT_LE(in_window, 2 * 6);  // two of the steps for each of the calls, and for leaving one
 }
 
 }  // namespace

@@ -24,7 +24,7 @@
 // Limits. A process that shares memory by CLONE_VM without CLONE_VFORK, created in the few
 // microseconds between two looks and outside the last_pid window, is found because its creator was
 // stopped at the border of user mode, so the child was visible by then.
-// kcmp needs CONFIG_KCMP; without it only threads and children in vfork are found.
+// kcmp needs CONFIG_KCMP; without it, or where a filter forbids it, the process is refused.
 //
 // Rejected: the cgroup freezer (moves processes between groups, needs one), SIGSTOP (visible to the
 // parent), PTRACE_ATTACH (the same), TRACECLONE (above).

@@ -40,6 +40,7 @@ struct StopOptions {
   uint64_t stop_window_us_max = 250'000;  // until everything is stopped; then resumed unchanged
   uint64_t stack_bytes_max = 8 << 20;     // of one thread; a deeper one is not `stack_complete`
   bool read_stacks = true;
+  uint64_t* stopped_us = nullptr;  // what the stop took is added to it, also when it fails
 };
 
 // One stopped task. Valid inside the callback of stop() or borrow().
@@ -50,10 +51,12 @@ struct StoppedTask {
                           // the system call (rip and rsp are right)
   Registers registers{};
   RemoteAddress stack_start;    // = sp (rounded down to 8)
-  ByteView stack;               // sp .. end of the stack
+  RemoteRange stack_range;      // sp .. end of the stack
+  ByteView stack;               // its content
   bool stack_complete = false;  // false: too deep or unreadable; treat as unsafe
   // When sp is not in the stack that the thread began on (a signal stack, a coroutine): all of that
-  // stack, used and unused. Empty otherwise.
+  // stack, used and unused, or of one larger than stack_bytes_max the upper part, and then
+  // `stack_complete` is false. Empty otherwise.
   RemoteAddress home_start;
   ByteView home_stack;
 };
@@ -84,7 +87,12 @@ struct BorrowOptions {
   // Not empty: asked for each candidate while it is stopped, with its stack read. An error means
   // "not this one now"; the last one is the reason when none is found.
   std::function<Status(const StoppedTask&)> acceptable;
+  // Asked for a call that has not returned in time: whether it can be broken off where it is, for
+  // it holds no lock and has nothing half done. Empty: it can. One that cannot is waited for
+  // call_patience times as long, then left to finish by itself.
+  std::function<bool(const StoppedTask&)> may_break_off;
 };
+inline constexpr uint64_t call_patience = 5;
 
 class Session {
  public:

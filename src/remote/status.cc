@@ -20,6 +20,7 @@ namespace livecare::remote {
 
 namespace {
 
+constexpr std::string_view server_comm = "libcare-server";  // the program that uses this room
 constexpr uint32_t pf_exiting = 0x4;
 constexpr uint32_t pf_io_worker = 0x10;
 constexpr uint32_t pf_user_worker = 0x4000;  // vhost and the like, since 6.4
@@ -152,6 +153,14 @@ Result<std::vector<SharedTask>> read_shared_tasks(pid_t pid) {
   std::vector<SharedTask> tasks;
   for (pid_t tid : read_threads(pid)) tasks.push_back({pid, tid});
   if (tasks.empty()) return died(pid);
+  // Where kcmp does not work at all, a process that shares the memory would be taken for another.
+  // A single refusal is of a process that we may not trace: it is not the one that we do trace.
+  if (::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_VM, 0, 0) != 0)
+    return make_error(ErrorCode::unsupported, fmt::format("process {}", pid),
+                      "cannot be proved to share its memory with no other process: kcmp() fails "
+                      "({}); it needs CONFIG_KCMP, and no seccomp filter (of a container) that "
+                      "forbids it",
+                      std::strerror(errno));
   for (pid_t other : numbers_in("/proc")) {
     if (other == pid) continue;
     if (::syscall(SYS_kcmp, pid, other, KCMP_VM, 0, 0) != 0) continue;  // another memory, or gone
@@ -171,6 +180,20 @@ TaskKind task_kind(pid_t pid, pid_t tid) {
   return TaskKind::ordinary;
 }
 
+Error traced_error(std::string_view object, pid_t tracer) {
+  auto status = read_status(tracer);
+  std::string comm = status.ok() ? status->comm : "?";
+  pid_t process = status.ok() ? status->tgid : tracer;
+  if (comm == server_comm && process != ::getpid())
+    return make_error(ErrorCode::busy, object,
+                      "is being worked on by another run of livecare (process {}, {}); try again "
+                      "when it is done",
+                      process, comm);
+  return make_error(ErrorCode::busy, object,
+                    "is being traced by process {} ({}); end that debugger or tracer first",
+                    process, comm);
+}
+
 Status check_patchable(pid_t pid) {
   std::string object = fmt::format("process {}", pid);
   TRY(TaskStatus status, read_status(pid));
@@ -186,12 +209,7 @@ Status check_patchable(pid_t pid) {
   if ((flags & pf_kthread) != 0)
     return make_error(ErrorCode::unsupported, object, "is a kernel thread");
   if ((flags & pf_exiting) != 0) return died(pid);
-  if (status.tracer != 0) {
-    auto tracer = read_status(status.tracer);
-    return make_error(ErrorCode::busy, object,
-                      "is being traced by process {} ({}); end that debugger or tracer first",
-                      status.tracer, tracer.ok() ? tracer->comm : "?");
-  }
+  if (status.tracer != 0) return traced_error(object, status.tracer);
   if (status.shadow_stack)
     return make_error(ErrorCode::unsupported, object,
                       "runs with user shadow stacks (CET), under which nothing can be called in "

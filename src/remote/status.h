@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -50,6 +51,10 @@ Result<std::vector<SharedTask>> read_shared_tasks(pid_t pid);
 // Why a task that cannot be traced cannot be.
 enum class TaskKind { ordinary, kernel_worker, ended };
 TaskKind task_kind(pid_t pid, pid_t tid);
+
+// busy: somebody traces `object` already. Names the tracer, and tells a debugger from another run
+// of ours, whose program is libcare-server.
+Error traced_error(std::string_view object, pid_t tracer);
 
 // Whether a patch may be tried at all; says what is in the way: 32-bit, zombie, kernel thread,
 // already traced (by whom), user shadow stacks, no right to ptrace.

@@ -299,6 +299,7 @@ void Stop::read_stacks() {
     RemoteAddress sp(task.registers.rsp);
     auto used = areas_->used(sp, RemoteAddress(task.registers.fs_base));
     ReadRange& range = ranges_.emplace_back();
+    if (used) task.stack_range = *used;
     if (!used || used->size > options_.stack_bytes_max) continue;
     Slot& slot = slots_[i];
     range.from = task.stack_start = used->start;
@@ -332,6 +333,11 @@ void Stop::read_stacks() {
     auto home = areas_->home(RemoteAddress(registers.rsp), RemoteAddress(registers.fs_base),
                              tasks_[i].tid == session_.pid());
     if (!home || tasks_[i].in_vfork || tasks_[i].tgid != session_.pid()) continue;
+    if (home->size > options_.stack_bytes_max) {
+      home->start = home->end() - static_cast<int64_t>(options_.stack_bytes_max);
+      home->size = options_.stack_bytes_max;
+      tasks_[i].stack_complete = false;
+    }
     slots_[i].home = session_.memory().read_prefix(home->start, home->size);
     tasks_[i].home_start = home->start;
     tasks_[i].home_stack = slots_[i].home;
@@ -341,6 +347,7 @@ void Stop::read_stacks() {
 void Stop::read_stack_again(size_t i, const StackAreas& areas) {
   StoppedTask& task = tasks_[i];
   auto used = areas.used(RemoteAddress(task.registers.rsp), RemoteAddress(task.registers.fs_base));
+  if (used) task.stack_range = *used;
   if (!used || used->size > options_.stack_bytes_max) return;
   slots_[i].overflow = session_.memory().read_prefix(used->start, used->size);
   task.stack_start = used->start;
@@ -372,6 +379,7 @@ Result<StopReport> Stop::run(const std::function<Status(StoppedProcess&)>& work)
   session_.timer().stop();
   urgent.reset();
   session_.pump();
+  if (options_.stopped_us != nullptr) *options_.stopped_us += (end - start) / 1000;
   if (!outcome.ok()) return outcome.take_error();
   StopReport report;
   report.stop_us = (end - start) / 1000;

@@ -47,12 +47,7 @@ Error seize_error(const Tracee& tracee, int saved_errno) {
   if (saved_errno != EPERM && saved_errno != EACCES)
     return errno_error(object, "cannot be traced", saved_errno);
   auto status = read_status(tracee.tid);
-  if (status.ok() && status->tracer != 0) {
-    auto tracer = read_status(status->tracer);
-    return make_error(ErrorCode::busy, object,
-                      "is being traced by process {} ({}); end that debugger or tracer first",
-                      status->tracer, tracer.ok() ? tracer->comm : "?");
-  }
+  if (status.ok() && status->tracer != 0) return traced_error(object, status->tracer);
   auto scope = read_proc("/proc/sys/kernel/yama/ptrace_scope");
   if (scope.ok() && scope->starts_with('3'))
     return make_error(ErrorCode::permission, object,

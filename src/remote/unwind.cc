@@ -41,6 +41,7 @@ namespace livecare::remote {
 namespace {
 
 constexpr int return_address_column = 16;
+constexpr unsigned stack_pointer_column = 7;
 constexpr int registers_count = 17;
 
 struct Module {
@@ -173,6 +174,8 @@ int Callbacks::frame(Dwfl_Frame* frame, void* argument) {
   Frame& out = walk.frames.emplace_back();
   out.pc = RemoteAddress(pc);
   out.exact = exact;
+  Dwarf_Word sp = 0;
+  if (::dwfl_frame_reg(frame, stack_pointer_column, &sp) == 0) out.sp = RemoteAddress(sp);
   Dwarf_Addr look = exact ? pc : pc - 1;
   Dwfl_Module* module = ::dwfl_addrmodule(state->dwfl, look);
   state->ended = false;

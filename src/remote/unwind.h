@@ -21,6 +21,7 @@ inline constexpr size_t frames_max = 4096;
 struct Frame {
   RemoteAddress pc;     // the instruction (innermost, signal frames) or the return address
   bool exact = false;   // pc is the instruction itself, not a return address
+  RemoteAddress sp;     // the stack pointer at pc; null: unknown
   std::string object;   // file name, empty: in no known object
   std::string symbol;   // empty: none covers it
   uint64_t offset = 0;  // from the symbol, else from the object's start
