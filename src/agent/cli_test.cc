@@ -141,6 +141,19 @@ TEST_F(Cli, CtlPatchesAndSaysSoInJson) {
               ElementsAre("patch " + me + " U20261122_01", "unpatch " + me + " " + build_id));
 }
 
+// As in `libcare-ctl -v patch -p PID FILE`: said on standard error, so that --json stays JSON.
+TEST_F(Cli, CtlVerboseSaysWhatTheServerLogs) {
+  std::string file = write_patch(level(1)).native();
+  std::string key = path("maker.pub").native();
+  auto quiet = ctl({"patch", "-p", me, "--json", "--key", key, file});
+  ASSERT_EQ(quiet.exit_code, 0) << quiet.errors;
+  EXPECT_EQ(quiet.errors, "");
+  auto result = ctl({"-v", "patch", "-p", me, "--json", "--key", key, file});
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_TRUE(Json::parse(result.output).is_object());
+  EXPECT_THAT(result.errors, HasSubstr("request: patch"));
+}
+
 TEST_F(Cli, CtlAllTouchesOnlyProcessesThatMapTheObject) {
   trust_maker();
   auto result = ctl({"patch", "-p", "all", "--json", write_patch(level(1)).native()});

@@ -29,6 +29,7 @@ constexpr std::string_view usage =
     "      --stop-ms N      hard limit of one stop (250)\n"
     "      --root DIR       look for keys and programs below DIR\n"
     "      --server FILE    the libcare-server to run\n"
+    "  -v, --verbose        say more on standard error\n"
     "      --version, --help\n"
     "\n"
     "FILE is a signed patch; DIR holds such files (*.lcpatch) or is a patch server's directory.\n"
@@ -37,11 +38,11 @@ constexpr std::string_view usage =
 
 const std::vector<Option>& option_table() {
   static const std::vector<Option> table = {
-      {"pid", 'p', Takes::value},    {"json"},
-      {"key", 0, Takes::value},      {"wait-ms", 0, Takes::value},
-      {"stop-ms", 0, Takes::value},  {"root", 0, Takes::value},
-      {"server", 0, Takes::value},   {"version"},
-      {"help", 'h', Takes::nothing},
+      {"pid", 'p', Takes::value},       {"json"},
+      {"key", 0, Takes::value},         {"wait-ms", 0, Takes::value},
+      {"stop-ms", 0, Takes::value},     {"root", 0, Takes::value},
+      {"server", 0, Takes::value},      {"version"},
+      {"verbose", 'v', Takes::nothing}, {"help", 'h', Takes::nothing},
   };
   return table;
 }
@@ -131,6 +132,7 @@ Result<Request> make_request(const CommandLine& line) {
     TRY(uint64_t stop_ms, parse_number(line.value("stop-ms"), limit_ms_max));
     request.limits.stop_window_us_max = stop_ms * 1000;
   }
+  request.verbose = line.has("verbose");
   request.key_files = line.values("key");
   request.root = line.value("root");
   return request;
@@ -196,6 +198,7 @@ int run_libcare_ctl(const std::vector<std::string>& arguments) {
     fmt::print("libcare-ctl {}\n", version());
     return 0;
   }
+  if (line->has("verbose")) set_log_level(LogLevel::debug);
   auto request = make_request(*line);
   if (!request.ok()) return refuse(request.error());
   auto server = find_server(Paths(request->root), line->value("server"));

@@ -72,6 +72,7 @@ std::string to_text(const Request& request) {
   json["build_ids"] = request.build_ids;
   json["key_files"] = request.key_files;
   json["root"] = request.root;
+  json["verbose"] = request.verbose;
   json["limits"] = {{"leave_wait_us_max", request.limits.leave_wait_us_max},
                     {"stop_window_us_max", request.limits.stop_window_us_max},
                     {"remote_call_us_max", request.limits.remote_call_us_max}};
@@ -98,6 +99,8 @@ Result<Request> parse_request(std::string_view text) {
   request.build_ids = texts_at(json, "build_ids");
   request.key_files = texts_at(json, "key_files");
   request.root = text_at(json, "root");
+  const Json* verbose = member(json, "verbose");
+  request.verbose = verbose != nullptr && *verbose == true;
   return request;
 }
 

@@ -28,6 +28,7 @@ struct Request {
   std::vector<std::string> build_ids;  // unpatch: only these
   std::vector<std::string> key_files;  // trusted for this request beside the ring
   std::string root;                    // where the ring lies
+  bool verbose = false;                // the server logs what it does
   engine::Limits limits;
 };
 

@@ -22,6 +22,7 @@
 #include "agent/request.h"
 #include "agent/trusted_patch.h"
 #include "base/file_system.h"
+#include "base/log.h"
 #include "patchfmt/codec.h"
 #include "trust/keys.h"
 
@@ -316,6 +317,9 @@ int serve(std::string_view request_text, const EngineCalls& engine, const Server
     output.line(to_line({{"error", to_json(request.error())}}));
     return 2;
   }
+  if (request->verbose) set_log_level(LogLevel::debug);
+  log(LogLevel::debug, "request: {}, {} files, {} processes", to_string(request->operation),
+      request->patch_files.size(), request->all ? "all" : std::to_string(request->pids.size()));
   Server server(*request, engine, output);
   if (auto ready = server.prepare(); !ready.ok()) {
     output.line(to_line({{"error", to_json(ready.error())}}));

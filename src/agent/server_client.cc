@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <cstdio>
+
 #include "base/process.h"
 
 namespace livecare::agent {
@@ -51,6 +53,7 @@ Result<fs::path> find_server(const Paths& paths, const fs::path& override_path) 
 
 Result<Answer> ask_server(const fs::path& server, const Request& request) {
   TRY(CommandResult result, run({.arguments = {server.native()}, .input = to_text(request)}));
+  if (request.verbose) std::fputs(result.errors.c_str(), stderr);
   Answer answer;
   bool ended = false;
   std::string_view rest = result.output;

@@ -126,6 +126,13 @@ class Finder {
     return macros;
   }
 
+  // What else than a source of its own a unit may read.
+  bool touches_headers() const {
+    return std::any_of(touched_.begin(), touched_.end(), [](const auto& file) {
+      return language_of(file.first.native()) == Language::other;
+    });
+  }
+
   // Units that may read a touched file, by the scan of include lines.
   std::vector<uint32_t> candidates() const {
     std::set<std::string> names;
@@ -149,10 +156,8 @@ class Finder {
     for (uint32_t index : candidates()) {
       const CompileUnit& one = unit(index);
       fs::path source = real_path(tree_.calls[one.call], one.source);
-      if (touched_.contains(source))
-        reach(index, source);
-      else
-        asked.push_back(index);
+      if (touched_.contains(source)) reach(index, source);
+      if (!touched_.contains(source) || touches_headers()) asked.push_back(index);
     }
     TRY(TemporaryDirectory scratch, TemporaryDirectory::make("livecare-deps"));
     std::vector<Result<std::vector<fs::path>>> answers;

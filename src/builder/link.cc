@@ -71,6 +71,7 @@ Status Linker::open_units() {
     index_unwind(state);
     for (const auto& refusal : unit.diff.refused) output_.refused.push_back(refusal);
     check_constructors(state);
+    check_thread_local_constructors(state);
     units_.push_back(std::move(state));
   }
   return ok_status();
@@ -160,6 +161,8 @@ Result<LinkOutput> Linker::run() {
   const uint32_t eh_frame = build_eh_frame();
   collect();
   LIVECARE_ASSERT(fdes_.size() == entries);  // exception tables reach data only
+  adapt_exception_tables();
+  keep_for_destructors();
   check_jumps_into_entries();
   lay_out();
   apply();

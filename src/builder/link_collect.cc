@@ -105,6 +105,7 @@ void Linker::collect() {
 void Linker::collect_atom(uint32_t index) {
   const Atom& atom = atoms_[index];
   const UnitState& state = units_[atom.unit];
+  base_call_follows_ = false;
   const auto relocations = state.model->relocations(atom.section, atom.offset, atom.size);
   if (!atom.function) {
     for (const auto* relocation : relocations)
@@ -148,17 +149,24 @@ void Linker::lower(uint32_t atom, const elf::Relocation& relocation, uint64_t st
   auto plain = [&](RelocationKind kind, int64_t at_bias) {
     Reached reached = reach(atom, relocation, at_bias, Use::address);
     if (!reached.ok) return;
-    if (needs_stub(reached.dest) && kind != RelocationKind::absolute64)
+    if (needs_stub(reached.dest) && kind == RelocationKind::pc64)
       return refuse_relocation(atom, relocation, "cannot be reached directly from the image");
+    if (needs_stub(reached.dest) && kind != RelocationKind::absolute64)
+      return lower_far(atom, relocation, kind, reached.dest, reached.addend, start, end);
     atoms_[atom].fixups.push_back(
         {kind, relocation.offset - atoms_[atom].offset, reached.dest, reached.addend});
   };
+  if (base_call_follows_ && object_of(atom).symbols()[relocation.symbol].name == "__tls_get_addr") {
+    base_call_follows_ = false;
+    return lower_base_call(atom, relocation);
+  }
   switch (relocation.type) {
     case R_X86_64_64:
       return plain(RelocationKind::absolute64, 0);
     case R_X86_64_PC64:
       return plain(RelocationKind::pc64, bias);
     case R_X86_64_32:
+      if (lower_type_entry(atom, relocation)) return;
       return plain(RelocationKind::absolute32, 0);
     case R_X86_64_32S:
       return plain(RelocationKind::absolute32s, 0);
@@ -170,7 +178,7 @@ void Linker::lower(uint32_t atom, const elf::Relocation& relocation, uint64_t st
     case R_X86_64_REX_GOTPCRELX:
       return lower_got(atom, relocation, bias);
     default:
-      if (!lower_tls(atom, relocation))
+      if (!lower_tls(atom, relocation, start, end))
         refuse_relocation(atom, relocation,
                           "is of a kind that the image cannot hold (large code model?)");
   }
@@ -251,8 +259,8 @@ void Linker::lower_pc32(uint32_t index, const elf::Relocation& relocation, uint6
       reached.dest = {Dest::What::got,
                       got_entry({{RelocationKind::absolute64, 0, reached.dest, 0}})};
     } else {
-      return refuse_relocation(index, relocation,
-                               "needs its address within 2 GiB; compile with -fPIC");
+      return lower_far(index, relocation, RelocationKind::pc32, reached.dest, reached.addend + bias,
+                       start, end);
     }
   }
   atom.fixups.push_back({RelocationKind::pc32, at, reached.dest, reached.addend});

@@ -82,4 +82,16 @@ std::optional<ImportVersions::Found> ImportVersions::provided(std::string_view n
   return std::nullopt;
 }
 
+bool ImportVersions::is_function(std::string_view name) {
+  auto is_code = [](const elf::Symbol& symbol) {
+    return symbol.type == STT_FUNC || symbol.type == STT_GNU_IFUNC;
+  };
+  if (const elf::Symbol* mine = own(name); mine && mine->type != STT_NOTYPE) return is_code(*mine);
+  if (!libraries_read_) read_libraries();
+  for (const auto& library : libraries_)
+    for (const auto& symbol : library->dynamic_symbols())
+      if (symbol.name == name && !symbol.is_undefined()) return is_code(symbol);
+  return false;
+}
+
 }  // namespace livecare::builder

@@ -29,6 +29,8 @@ class ImportVersions {
   // For a symbol that the shipped file does not import yet. Empty: no library that the target
   // needs defines it. Not proved: some of those libraries are not on this machine.
   std::optional<Found> provided(std::string_view name);
+  // Whether what would be imported is code and not a variable; false when it is not known.
+  bool is_function(std::string_view name);
 
  private:
   void read_libraries();

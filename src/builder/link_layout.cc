@@ -145,26 +145,24 @@ void Linker::apply() {
   };
   for (Atom& atom : atoms_) {
     const bool tls = atom.place == Place::tls;
+    // The new thread-local block counts as lying behind the image (patch.h, Relocation).
+    const uint64_t base = tls ? object.image_size : 0;
     const uint64_t part = tls ? 0 : part_of(atom.place).offset;
-    if (tls && !atom.fixups.empty())
-      refuse(atom.name, "",
-             "a new thread-local variable is initialised with an address; set it "
-             "when it is first used");
-    else
-      for (const Fixup& fixup : atom.fixups) {
-        const uint64_t width = fixup.kind == RelocationKind::absolute64 ||
-                                       fixup.kind == RelocationKind::pc64 ||
-                                       fixup.kind == RelocationKind::tls_offset64 ||
-                                       fixup.kind == RelocationKind::tls_module64 ||
-                                       fixup.kind == RelocationKind::tp_offset64
-                                   ? 8
-                                   : 4;
-        if (fixup.offset > atom.content.size() || width > atom.content.size() - fixup.offset) {
-          refuse(atom.name, "", "a relocation lies outside of it: the object is damaged");
-          continue;
-        }
-        apply_fixup(atom.content, atom.image_offset, fixup.offset, fixup);
-      }
+    for (const Fixup& fixup : atom.fixups) {
+      const uint64_t width = fixup.kind == RelocationKind::absolute64 ||
+                                     fixup.kind == RelocationKind::pc64 ||
+                                     fixup.kind == RelocationKind::tls_offset64 ||
+                                     fixup.kind == RelocationKind::tls_module64 ||
+                                     fixup.kind == RelocationKind::tp_offset64
+                                 ? 8
+                                 : 4;
+      if (fixup.offset > atom.content.size() || width > atom.content.size() - fixup.offset)
+        refuse(atom.name, "", "a relocation lies outside of it: the object is damaged");
+      else if (tls && fixup.kind != RelocationKind::absolute64)
+        refuse(atom.name, "", "a new thread-local variable is initialised with a distance");
+      else
+        apply_fixup(atom.content, base + atom.image_offset, fixup.offset, fixup);
+    }
     if (atom.content.empty()) continue;
     Bytes& bytes = tls ? object.new_tls_bytes : part_of(atom.place).bytes;
     put(bytes, atom.image_offset - part, atom.content, atom.place == Place::text ? trap : 0);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "builder/detour.h"
 #include "builder/link.h"
 #include "builder/link_imports.h"
 #include "match/object_model.h"
@@ -152,14 +153,38 @@ class Linker {
   }
 
   // link_tls.cc
-  bool lower_tls(uint32_t atom, const elf::Relocation& relocation);
-  bool only_new_thread_locals(uint32_t atom);
+  void check_thread_local_constructors(const UnitState& state);
+  void keep_for_destructors();
+  bool lower_tls(uint32_t atom, const elf::Relocation& relocation, uint64_t instruction_start,
+                 uint64_t instruction_end);
+  void lower_block_offset(uint32_t atom, const elf::Relocation& relocation, Dest dest,
+                          uint64_t instruction_start, uint64_t instruction_end);
   std::optional<Dest> tls_dest(uint32_t atom, const elf::Relocation& relocation);
   Dest tls_module_base(bool only_new);
+
+  // link_detour.cc
+  struct FarOperand {
+    Far far;
+    Fixup word, value;  // of the detour; their offsets are filled in
+  };
+  struct ThreadLocals {
+    bool existing = false, fresh = false;
+  };
+  uint32_t add_code(uint32_t origin, std::string name, Bytes code);
+  bool take_detour(uint32_t atom, const elf::Relocation& relocation, uint64_t instruction_start,
+                   uint64_t instruction_end, const FarOperand& operand);
+  void lower_far(uint32_t atom, const elf::Relocation& relocation, patchfmt::RelocationKind kind,
+                 Dest dest, int64_t addend, uint64_t instruction_start, uint64_t instruction_end);
+  ThreadLocals thread_locals_of(uint32_t atom);
+  uint32_t distance_word();
+  void lower_base_call(uint32_t atom, const elf::Relocation& relocation);
+  void add_base_unwind(uint32_t table);
 
   // link_unwind.cc
   void index_unwind(UnitState& state);
   void add_unwind(uint32_t atom);
+  bool lower_type_entry(uint32_t atom, const elf::Relocation& relocation);
+  void adapt_exception_tables();
   uint32_t build_eh_frame();
 
   // link_functions.cc
@@ -185,6 +210,12 @@ class Linker {
   std::vector<Stub> stubs_;
   std::map<Dest, uint32_t> stub_index_;
   std::vector<FdeOut> fdes_;
+  std::set<std::pair<uint32_t, uint64_t>> exception_tables_;  // atom and offset of each start
+  std::set<uint32_t> indirect_types_;                         // atoms of those with far types
+  std::map<std::pair<uint32_t, std::string>, ThreadLocals> thread_locals_;  // by unit and function
+  std::optional<uint32_t> distance_word_;  // atom: where the new block is, from the target's
+  std::optional<uint32_t> base_function_;  // atom: gets the target's block and fills that in
+  bool base_call_follows_ = false;         // the next call gets the base for both blocks
   std::map<std::tuple<patchfmt::SymbolKind, std::string, std::string, uint64_t>, uint32_t>
       symbol_index_;
   std::map<std::string, std::pair<uint32_t, uint32_t>, std::less<>> new_globals_;  // unit, node

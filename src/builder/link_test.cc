@@ -143,6 +143,68 @@ TEST_P(LinkCompilers, ThreadLocalsOfALibraryThatWasLoadedLater) {
                1, 4 * 10000 + 2000, 5 * 10000 + 4000 + 6010 + 1);
 }
 
+// By value, by address, in arrays of each size, through a constant, by a call, in floating point,
+// and in the part of the function that is seldom used.
+TEST_P(LinkCompilers, ThreadLocalsExistingAndNewOfALibraryThatWasLoadedLater) {
+  expect_probe(R"(
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <string.h>
+    static __thread int level = 3;
+    static __thread long depths[4] = {1, 2, 3, 4};
+    static __attribute__((noinline)) int twice(int x) { return x > 1000 ? x / 7 : 2 * x; }
+    extern int seldom(int) __attribute__((cold));
+    #ifdef FIXED
+    static __thread int fresh = 600;
+    static __thread char room[64];
+    static __thread long longs[4] = {10, 20, 30, 40};
+    static __thread double numbers[4] = {0.5, 1.5, 2.5, 3.5};
+    static __thread int (*function)(int);
+    #endif
+    __attribute__((cold, noinline)) int seldom(int x) { return x + 77; }
+    int probe(int x) {
+      level++;
+    #ifdef FIXED
+      char *text = room + (x & 31);
+      fresh += level;
+      longs[x & 3] += depths[x & 3];
+      numbers[x & 3] *= level;
+      function = twice;
+      if (__builtin_expect(x == 12345, 0)) { fresh = seldom(level); memset(room, x, sizeof room); }
+      snprintf(text, 16, "%d", fresh);
+      for (int i = 0; i < 32; i++) room[32 + i] = room[i] ^ 'x';
+      return (int)longs[x & 3] * 1000000 + (int)(numbers[x & 3] * 100) * 1000 + function(level) +
+             atoi(text) + (room[x + 33] == ('0' ^ 'x')) * 100;
+    #else
+      return level * 10000 + (int)depths[x & 3] + twice(x);
+    #endif
+    })",
+               1, 40004, 22750000 + 10 + 605 + 100);
+}
+
+TEST_P(LinkCompilers, NewThreadLocalsWithAddressesInThem) {
+  expect_probe(R"(
+    #include <string.h>
+    static int total = 40;
+    __attribute__((noinline)) int twice(int x) { return 2 * x; }
+    #ifdef FIXED
+    static __thread const char *text = "four";
+    static __thread int *place = &total;
+    static __thread int (*function)(int) = twice;
+    static __thread struct { int number; const char *names[2]; } table = {5, {"a", "bcd"}};
+    #endif
+    int probe(int x) {
+    #ifdef FIXED
+      int result = strlen(text) * 10000 + *place * 100 + function(x) + strlen(table.names[x]);
+      text = "";
+      return result + table.number * 1000000;
+    #else
+      return total + x + twice(x);
+    #endif
+    })",
+               1, 43, 5044005);
+}
+
 TEST_P(LinkCompilers, PointersToFunctionsKeepTheirIdentity) {
   expect_probe(R"(
     typedef int (*op)(int);

@@ -44,7 +44,7 @@ class Case {
  private:
   void make(const std::string& compiler, const Sources& sources, bool with_rebuilt,
             const std::string& link_flags) {
-    const auto include = std::filesystem::path(__FILE__).parent_path() / "include";
+    const auto include = std::filesystem::absolute(__FILE__).parent_path() / "include";
     const std::string compile = compiler + " -fPIC -I" + include.string();
     std::string plain;
     for (const auto& [name, text] : sources) {

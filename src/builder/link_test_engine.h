@@ -18,7 +18,8 @@ extern "C" void __deregister_frame(void*);
 
 namespace livecare::builder {
 
-// Stands for the new thread-local block that the real engine adds to every thread.
+// Stands for the new thread-local block that the real engine adds to every thread. It has to be the
+// only thread-local variable of the test program: code may take the program's block for it.
 inline thread_local uint8_t new_tls_block[4096] __attribute__((aligned(64)));
 
 class TestEngine {
@@ -136,7 +137,9 @@ class TestEngine {
   bool relocate(const patchfmt::Object& object, const patchfmt::Relocation& relocation) {
     using patchfmt::RelocationKind;
     const patchfmt::Symbol& symbol = object.symbols[relocation.symbol];
-    uint8_t* place = image_ + relocation.offset;
+    const bool in_new_tls = relocation.offset >= object.image_size;
+    uint8_t* place = in_new_tls ? new_tls_block + (relocation.offset - object.image_size)
+                                : image_ + relocation.offset;
     auto put64 = [&](uint64_t value) { std::memcpy(place, &value, 8); };
     auto put32 = [&](int64_t value) {
       const auto narrow = static_cast<int32_t>(value);

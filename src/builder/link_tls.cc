@@ -4,6 +4,8 @@
 // local exec (programs). Descriptors (TLSDESC) are turned into initial exec, as linkers do.
 #include <elf.h>
 
+#include <algorithm>
+
 #include "builder/link_plan.h"
 
 namespace livecare::builder {
@@ -11,7 +13,56 @@ namespace {
 
 using patchfmt::RelocationKind;
 
+// Functions that run when a thread ends, long after an undo perhaps. The C library keeps their
+// addresses scrambled, so that nobody can see that they are still needed.
+constexpr std::string_view registration = "__cxa_thread_atexit";
+
+bool is_destructor(std::string_view name) {
+  for (std::string_view mark : {"D0Ev", "D1Ev", "D2Ev", "__tcf_", "__cxx_global_array_dtor"})
+    if (name.find(mark) != std::string_view::npos) return true;
+  return false;
+}
+
 }  // namespace
+
+// C++: one function of a file initialises all thread-local variables of the file that need code for
+// it, when a thread first uses one of them. In threads that have done so it does not run again.
+void Linker::check_thread_local_constructors(const UnitState& state) {
+  const objdiff::Diff& diff = state.unit->diff;
+  auto is_initialiser = [](const objdiff::Function& function) {
+    return function.name == "__tls_init" || function.name.starts_with("_ZTH");
+  };
+  if (std::none_of(diff.changed_functions.begin(), diff.changed_functions.end(), is_initialiser))
+    return;
+  for (const objdiff::Variable& variable : diff.new_data)
+    if (variable.kind == objdiff::DataKind::thread_local_zero)
+      refuse(variable.name, "",
+             fmt::format("{}: is a new thread-local variable in a file that has others with "
+                         "constructors: threads that have run those never run its own; make it a "
+                         "static variable of the function that uses it",
+                         state.unit->source_file));
+}
+
+// An image whose destructors may be called after an undo has to stay where it is. The engine keeps
+// an image to which a word of the process points: here is one, in the thread-local block.
+void Linker::keep_for_destructors() {
+  const auto& symbols = output_.object.symbols;
+  if (std::none_of(symbols.begin(), symbols.end(), [](const patchfmt::Symbol& symbol) {
+        return symbol.kind == patchfmt::SymbolKind::import && symbol.name == registration;
+      }))
+    return;
+  for (uint32_t index = 0; index < atoms_.size(); ++index) {
+    if (atoms_[index].place != Place::text || !is_destructor(atoms_[index].name)) continue;
+    Atom keeper;
+    keeper.name = "(keeps the image for its destructors)";
+    keeper.size = keeper.alignment = 8;
+    keeper.place = Place::tls;
+    keeper.content.resize(8);
+    keeper.fixups = {{RelocationKind::absolute64, 0, {Dest::What::atom, index}, 0}};
+    atoms_.push_back(std::move(keeper));
+    return;
+  }
+}
 
 std::optional<Dest> Linker::tls_dest(uint32_t index, const elf::Relocation& relocation) {
   elf::Relocation bare = relocation;
@@ -34,21 +85,8 @@ std::optional<Dest> Linker::tls_dest(uint32_t index, const elf::Relocation& relo
 }
 
 // A local-dynamic sequence has one base for all variables of a function. With only new ones it is
-// the new block; with both it is the target's block, which serves new ones only where both blocks
-// lie at a fixed distance (the engine checks): authors can declare such a variable with
-// LIVECARE_THREAD_LOCAL.
-bool Linker::only_new_thread_locals(uint32_t index) {
-  const Atom atom = atoms_[index];
-  const auto relocations =
-      units_[atom.unit].model->relocations(atom.section, atom.offset, atom.size);
-  for (const auto* relocation : relocations) {
-    if (relocation->type != R_X86_64_DTPOFF32) continue;
-    const auto dest = tls_dest(index, *relocation);
-    if (!dest || dest->what != Dest::What::atom) return false;
-  }
-  return true;
-}
-
+// the new block, else the target's; where both are used, instructions that name a new one are
+// detoured (link_detour.cc).
 Dest Linker::tls_module_base(bool only_new) {
   for (const auto& segment : input_.shipped->segments()) {
     if (segment.type != PT_TLS || only_new) continue;
@@ -61,7 +99,33 @@ Dest Linker::tls_module_base(bool only_new) {
                                       .name = "(thread-local block of the image)"})};
 }
 
-bool Linker::lower_tls(uint32_t index, const elf::Relocation& relocation) {
+void Linker::lower_block_offset(uint32_t index, const elf::Relocation& relocation, Dest dest,
+                                uint64_t start, uint64_t end) {
+  auto fix = [&](Dest to, int64_t addend) {
+    Atom& atom = atoms_[index];
+    atom.fixups.push_back(
+        {RelocationKind::tls_offset32, relocation.offset - atom.offset, to, addend});
+  };
+  if (dest.what == Dest::What::symbol) {
+    const auto& symbol = output_.object.symbols[dest.index];
+    if (symbol.kind != patchfmt::SymbolKind::target_tls)
+      return refuse_relocation(index, relocation, "is in another file's thread-local block");
+    return fix({}, relocation.addend + static_cast<int64_t>(symbol.value));
+  }
+  if (!thread_locals_of(index).existing)
+    return fix({Dest::What::new_tls_offset, dest.index}, relocation.addend);
+  const Dest word = {Dest::What::atom, distance_word()};
+  if (!take_detour(index, relocation, start, end,
+                   {Far::distance,
+                    {RelocationKind::tp_offset32, 0, word, 0},
+                    {RelocationKind::tp_offset32, 0, dest, relocation.addend}}))
+    refuse_relocation(index, relocation,
+                      "is in an instruction that cannot reach a new variable from the base of "
+                      "existing ones; declare the variable with LIVECARE_THREAD_LOCAL");
+}
+
+bool Linker::lower_tls(uint32_t index, const elf::Relocation& relocation, uint64_t start,
+                       uint64_t end) {
   auto fix = [&](RelocationKind kind, Dest dest, int64_t addend) {
     Atom& atom = atoms_[index];
     atom.fixups.push_back({kind, relocation.offset - atom.offset, dest, addend});
@@ -69,30 +133,23 @@ bool Linker::lower_tls(uint32_t index, const elf::Relocation& relocation) {
   auto through_got = [&](std::vector<Fixup> words) {
     fix(RelocationKind::pc32, {Dest::What::got, got_entry(std::move(words))}, relocation.addend);
   };
-  auto fix_block_offset = [&](Dest dest) {
-    if (dest.what == Dest::What::symbol) {
-      const auto& symbol = output_.object.symbols[dest.index];
-      if (symbol.kind != patchfmt::SymbolKind::target_tls)
-        return refuse_relocation(index, relocation, "is in another file's thread-local block");
-      return fix(RelocationKind::tls_offset32, {},
-                 relocation.addend + static_cast<int64_t>(symbol.value));
-    }
-    if (only_new_thread_locals(index)) dest.what = Dest::What::new_tls_offset;
-    fix(RelocationKind::tls_offset32, dest, relocation.addend);
-  };
   switch (relocation.type) {
     case R_X86_64_TLSGD:
       if (auto dest = tls_dest(index, relocation))
         through_got({{RelocationKind::tls_module64, 0, *dest, 0},
                      {RelocationKind::tls_offset64, 8, *dest, 0}});
       return true;
-    case R_X86_64_TLSLD:
+    case R_X86_64_TLSLD: {
+      const ThreadLocals used = thread_locals_of(index);
+      base_call_follows_ = used.existing && used.fresh;
       through_got(
-          {{RelocationKind::tls_module64, 0, tls_module_base(only_new_thread_locals(index)), 0},
+          {{RelocationKind::tls_module64, 0, tls_module_base(used.fresh && !used.existing), 0},
            {RelocationKind::absolute64, 8, {}, 0}});
       return true;
+    }
     case R_X86_64_DTPOFF32:
-      if (auto dest = tls_dest(index, relocation)) fix_block_offset(*dest);
+      if (auto dest = tls_dest(index, relocation))
+        lower_block_offset(index, relocation, *dest, start, end);
       return true;
     case R_X86_64_DTPOFF64:
       if (auto dest = tls_dest(index, relocation))

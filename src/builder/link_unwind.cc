@@ -11,7 +11,13 @@
 namespace livecare::builder {
 namespace {
 
+using patchfmt::RelocationKind;
+
 constexpr uint64_t header_bytes = 8;  // length, then CIE pointer (zero in a CIE)
+
+// DW_EH_PE_omit, DW_EH_PE_udata4, DW_EH_PE_indirect | DW_EH_PE_pcrel | DW_EH_PE_sdata4
+constexpr uint8_t encoding_omitted = 0xff, encoding_absolute4 = 0x03;
+constexpr uint8_t encoding_indirect_relative4 = 0x9b;
 
 }  // namespace
 
@@ -56,7 +62,39 @@ void Linker::add_unwind(uint32_t index) {
     if (start < atom.offset || start >= atom.offset + atom.size) continue;
     fdes_.push_back({unit, fde});
     // Its exception table has to come along; build_eh_frame() asks again when all is known.
-    for (size_t i = 1; i < relocations.size(); ++i) reach(index, *relocations[i], 0, Use::address);
+    for (size_t i = 1; i < relocations.size(); ++i) {
+      const Reached table = reach(index, *relocations[i], 0, Use::address);
+      if (table.ok && table.dest.what == Dest::What::atom)
+        exception_tables_.emplace(table.dest.index, static_cast<uint64_t>(table.addend));
+    }
+  }
+}
+
+// Programs at fixed addresses name the types that they catch by four bytes of address. A type of a
+// library that the program did not know before is further away: such tables name words that hold
+// the addresses instead, as those of libraries do.
+bool Linker::lower_type_entry(uint32_t index, const elf::Relocation& relocation) {
+  const auto& section = object_of(index).sections()[atoms_[index].section];
+  if (!section.name.starts_with(".gcc_except_table")) return false;
+  Reached type = reach(index, relocation, 0, Use::address);
+  if (!type.ok) return true;
+  const uint32_t word = got_entry({{RelocationKind::absolute64, 0, type.dest, type.addend}});
+  atoms_[index].fixups.push_back(
+      {RelocationKind::pc32, relocation.offset - atoms_[index].offset, {Dest::What::got, word}, 0});
+  indirect_types_.insert(index);
+  return true;
+}
+
+void Linker::adapt_exception_tables() {
+  for (const auto& [index, start] : exception_tables_) {
+    if (!indirect_types_.contains(index)) continue;
+    Bytes& table = atoms_[index].content;
+    // The header: encoding of the landing pads' base (left out), encoding of the types.
+    if (start + 2 > table.size() || table[start] != encoding_omitted ||
+        (table[start + 1] != encoding_omitted && table[start + 1] != encoding_absolute4))
+      refuse(atoms_[index].name, "", "is an exception table of an unknown form");
+    else if (table[start + 1] == encoding_absolute4)
+      table[start + 1] = encoding_indirect_relative4;
   }
 }
 
@@ -96,6 +134,7 @@ uint32_t Linker::build_eh_frame() {
     const uint64_t at = append(fde.unit, fde.source.offset, fde.source.size);
     store_le(atoms_[index].content, at + 4, static_cast<uint32_t>(at + 4 - cie->second));
   }
+  add_base_unwind(index);
   if (!atoms_[index].content.empty()) append_le(atoms_[index].content, uint32_t{0});
   atoms_[index].offset = 0;
   atoms_[index].size = atoms_[index].content.size();

@@ -108,20 +108,50 @@ Result<int64_t> value_of(const patchfmt::Object& object, const patchfmt::Relocat
   return cannot(object, name, "unknown kind of relocation");
 }
 
+bool is_in_new_tls(const patchfmt::Object& object, const patchfmt::Relocation& relocation) {
+  return relocation.offset >= object.image_size;
+}
+
 bool fits(RelocationKind kind, int64_t value) {
   if (kind == RelocationKind::absolute32) return (static_cast<uint64_t>(value) >> 32) == 0;
   return width_of(kind) == 8 || fits_signed32(value);
 }
 
+Status check_symbol(const patchfmt::Object& object, const patchfmt::Relocation& relocation,
+                    const std::vector<SymbolValue>& values) {
+  if (relocation.symbol < values.size() && relocation.symbol < object.symbols.size())
+    return ok_status();
+  return make_error(ErrorCode::invalid_input, object.soname, "a relocation names symbol {} of {}",
+                    relocation.symbol, values.size());
+}
+
 }  // namespace
+
+Result<Bytes> relocate_new_tls(const patchfmt::Object& object,
+                               const std::vector<SymbolValue>& values) {
+  Bytes block = object.new_tls_bytes;
+  for (const patchfmt::Relocation& relocation : object.relocations) {
+    if (!is_in_new_tls(object, relocation)) continue;
+    TRY_STATUS(check_symbol(object, relocation, values));
+    const uint64_t at = relocation.offset - object.image_size;
+    const uint64_t end = at + sizeof(uint64_t);
+    if (relocation.kind != RelocationKind::absolute64 || end < at || end > object.new_tls_size)
+      return make_error(ErrorCode::invalid_input, object.soname,
+                        "a relocation at {:#x} lies outside of the new thread-local block",
+                        relocation.offset);
+    TRY(int64_t value, value_of(object, relocation, values[relocation.symbol], 0, values));
+    if (block.size() < end) block.resize(end);
+    store_le(block, at, static_cast<uint64_t>(value));
+  }
+  return block;
+}
 
 Result<RelocatedImage> relocate(const patchfmt::Object& object, uint64_t image,
                                 const std::vector<SymbolValue>& values) {
   RelocatedImage out{object.text.bytes, object.rodata.bytes, object.data.bytes};
   for (const patchfmt::Relocation& relocation : object.relocations) {
-    if (relocation.symbol >= values.size() || relocation.symbol >= object.symbols.size())
-      return make_error(ErrorCode::invalid_input, object.soname,
-                        "a relocation names symbol {} of {}", relocation.symbol, values.size());
+    if (is_in_new_tls(object, relocation)) continue;  // relocate_new_tls()
+    TRY_STATUS(check_symbol(object, relocation, values));
     uint64_t width = width_of(relocation.kind);
     Place place = find_place(object, out, relocation.offset, width);
     if (place.bytes == nullptr)

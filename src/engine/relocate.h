@@ -27,4 +27,9 @@ struct RelocatedImage {
 Result<RelocatedImage> relocate(const patchfmt::Object& object, uint64_t image,
                                 const std::vector<SymbolValue>& values);
 
+// The initial contents of the new thread-local block, with the addresses that they hold. values as
+// above; those of SymbolKind::new_tls are not needed yet.
+Result<Bytes> relocate_new_tls(const patchfmt::Object& object,
+                               const std::vector<SymbolValue>& values);
+
 }  // namespace livecare::engine

@@ -63,6 +63,23 @@ TEST(Relocate, NewThreadLocalFromTheBaseOfTheTargetsBlock) {
   EXPECT_NE(dynamic.error().text().find("LIVECARE_THREAD_LOCAL"), std::string::npos);
 }
 
+TEST(Relocate, AddressesInTheNewThreadLocalBlock) {
+  patchfmt::Object object = one_word(RelocationKind::absolute64, 4);
+  object.new_tls_size = 32;
+  object.new_tls_bytes = {1, 2, 3};
+  object.relocations[0].offset = object.image_size + 8;
+  auto block = relocate_new_tls(object, {{0x1000, false}});
+  ASSERT_TRUE(block.ok()) << block.error().text();
+  EXPECT_EQ(block->size(), 16u);
+  EXPECT_EQ((*block)[2], 3);
+  EXPECT_EQ(ByteView(*block).read<uint64_t>(8), 0x1004u);
+  auto image = relocate(object, 0, {{0x1000, false}});
+  ASSERT_TRUE(image.ok());
+  EXPECT_EQ(word(*image), 0u);
+  object.relocations[0].offset = object.image_size + 25;
+  EXPECT_FALSE(relocate_new_tls(object, {{0x1000, false}}).ok());
+}
+
 TEST(Relocate, RefusesWhatDoesNotFit) {
   SymbolValue far{0x7fff'0000'0000, false};
   EXPECT_FALSE(relocate(one_word(RelocationKind::pc32, 0), 0x1000, {far}).ok());

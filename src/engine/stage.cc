@@ -5,6 +5,7 @@
 
 #include "engine/layout.h"
 #include "engine/steps.h"
+#include "engine/tls_block.h"
 #include "patchfmt/codec.h"
 
 namespace livecare::engine {
@@ -124,12 +125,15 @@ Result<Control> map_image(BorrowedThread& thread, const StageRequest& request) {
   return control;
 }
 
-Result<std::optional<Control>> reuse_image(BorrowedThread& thread, const StageRequest& request,
+Result<std::optional<Control>> reuse_image(BorrowedThread& thread, const Target& target,
+                                           const StageRequest& request,
                                            const std::vector<SymbolValue>& values) {
   const patchfmt::Object& patch = *request.planned->patch;
   for (const Control& kept : request.planned->kept) {
     std::vector<SymbolValue> placed = values;
     place_image_symbols(patch, kept.image, placed);
+    TRY(bool has_tls_block, find_tls_block(target, request, placed));
+    if (!has_tls_block) continue;
     auto image = relocate(patch, kept.image, placed);
     if (!image.ok()) continue;  // too far away from where it would have to reach now
     TRY(Bytes text, thread.memory().read(RemoteAddress(kept.text.address), image->text.size()));

@@ -22,7 +22,7 @@ Result<Control> map_image(remote::BorrowedThread& thread, const StageRequest& re
 
 // An undone image of the process that is the same to the last byte of code and constants; then it
 // only needs a new transaction. Empty: none.
-Result<std::optional<Control>> reuse_image(remote::BorrowedThread& thread,
+Result<std::optional<Control>> reuse_image(remote::BorrowedThread& thread, const Target& target,
                                            const StageRequest& request,
                                            const std::vector<SymbolValue>& values);
 

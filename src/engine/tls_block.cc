@@ -119,35 +119,61 @@ Result<uint64_t> load_carrier(BorrowedThread& thread, const Target& target, cons
   return thread.memory().read_value(RemotePtr<uint64_t>(handle));
 }
 
-}  // namespace
+struct WantedBlock {
+  TlsCarrier carrier;
+  bool is_static = false;
+};
 
-Status provide_tls_block(BorrowedThread& thread, const Target& target, const Control& control,
-                         const PlannedObject& planned, std::vector<SymbolValue>& values) {
-  const patchfmt::Object& patch = *planned.patch;
-  if (patch.new_tls_size == 0) return ok_status();
-  TlsBlock block{patch.new_tls_bytes, patch.new_tls_size, patch.new_tls_align,
+Result<WantedBlock> wanted_block(const StageRequest& request,
+                                 const std::vector<SymbolValue>& values) {
+  const patchfmt::Object& patch = *request.planned->patch;
+  TRY(Bytes initial, relocate_new_tls(patch, values));
+  std::string identity =
+      fmt::format("{} level {}", request.patchset->name, request.patchset->level);
+  for (const patchfmt::Symbol& symbol : patch.symbols)
+    if (symbol.kind == patchfmt::SymbolKind::new_tls)
+      identity += fmt::format(" {} {}", symbol.name, symbol.value);
+  TlsBlock block{initial, std::move(identity), patch.new_tls_size, patch.new_tls_align,
                  wants_static_block(patch)};
-  TlsCarrier carrier = make_tls_carrier(patch.build_id, block);
-  const remote::LoadedObject* loaded = target.loaded().by_name(carrier.soname);
-  uint64_t bias = 0;
-  if (loaded != nullptr) {
-    bias = loaded->bias;
-  } else {
-    TRY(bias, load_carrier(thread, target, control, carrier));
-  }
-  TRY(uint64_t module,
-      thread.memory().read_value(RemotePtr<uint64_t>(bias + carrier_module_offset)));
-  TRY(int64_t tp_offset,
-      thread.memory().read_value(RemotePtr<int64_t>(bias + carrier_tp_offset_offset)));
+  return WantedBlock{make_tls_carrier(patch.build_id, block), block.is_static};
+}
+
+// bias: of the loaded carrier.
+Status fill_in(const remote::Memory& memory, uint64_t bias, bool is_static,
+               const patchfmt::Object& patch, std::vector<SymbolValue>& values) {
+  TRY(uint64_t module, memory.read_value(RemotePtr<uint64_t>(bias + carrier_module_offset)));
+  TRY(int64_t tp_offset, memory.read_value(RemotePtr<int64_t>(bias + carrier_tp_offset_offset)));
   for (size_t i = 0; i < patch.symbols.size(); ++i) {
     if (patch.symbols[i].kind != patchfmt::SymbolKind::new_tls) continue;
     values[i] = SymbolValue{.is_tls = true,
                             .tls_module = module,
                             .tls_offset = patch.symbols[i].value,
-                            .has_tp_offset = block.is_static,
+                            .has_tp_offset = is_static,
                             .tp_offset = tp_offset + static_cast<int64_t>(patch.symbols[i].value)};
   }
   return ok_status();
+}
+
+}  // namespace
+
+Result<bool> find_tls_block(const Target& target, const StageRequest& request,
+                            std::vector<SymbolValue>& values) {
+  const patchfmt::Object& patch = *request.planned->patch;
+  if (patch.new_tls_size == 0) return true;
+  TRY(WantedBlock wanted, wanted_block(request, values));
+  const remote::LoadedObject* loaded = target.loaded().by_name(wanted.carrier.soname);
+  if (loaded == nullptr) return false;
+  TRY_STATUS(fill_in(target.memory(), loaded->bias, wanted.is_static, patch, values));
+  return true;
+}
+
+Status provide_tls_block(BorrowedThread& thread, const Target& target, const Control& control,
+                         const StageRequest& request, std::vector<SymbolValue>& values) {
+  TRY(bool found, find_tls_block(target, request, values));
+  if (found) return ok_status();
+  TRY(WantedBlock wanted, wanted_block(request, values));
+  TRY(uint64_t bias, load_carrier(thread, target, control, wanted.carrier));
+  return fill_in(thread.memory(), bias, wanted.is_static, *request.planned->patch, values);
 }
 
 }  // namespace livecare::engine

@@ -87,6 +87,7 @@ uint64_t digest(const TlsBlock& block) {  // FNV-1a
   uint64_t hash = 0xcbf2'9ce4'8422'2325;
   auto add = [&](uint8_t byte) { hash = (hash ^ byte) * 0x100'0000'01b3; };
   for (uint8_t byte : block.initial) add(byte);
+  for (char letter : block.identity) add(static_cast<uint8_t>(letter));
   for (uint64_t number : {block.size, block.alignment, uint64_t{block.is_static}})
     for (int shift = 0; shift < 64; shift += 8) add(static_cast<uint8_t>(number >> shift));
   return hash;

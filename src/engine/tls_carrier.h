@@ -25,14 +25,16 @@ inline constexpr uint64_t carrier_module_offset = 0x1e0;
 inline constexpr uint64_t carrier_tp_offset_offset = 0x1e8;
 
 struct TlsBlock {
-  ByteView initial;  // may be shorter than size
+  ByteView initial;      // may be shorter than size
+  std::string identity;  // of what lies where in it
   uint64_t size = 0;
   uint64_t alignment = 1;  // power of two
   bool is_static = true;
 };
 
 // The same block of the same target has the same name, so a carrier that is loaded already is found
-// again by its soname.
+// again by its soname. Its addresses count as well: an image that lies elsewhere, or another level,
+// has a block of its own.
 TlsCarrier make_tls_carrier(std::string_view target_build_id, const TlsBlock& block);
 
 }  // namespace livecare::engine

@@ -45,7 +45,7 @@ TEST(TlsCarrier, TheLinkerGivesEveryThreadItsBlock) {
     while (offset == 0) std::this_thread::yield();
     seen = at_thread_pointer(offset);
   });
-  void* handle = load(make_tls_carrier("ab12", {initial, 24, 16, true}));
+  void* handle = load(make_tls_carrier("ab12", {initial, "", 24, 16, true}));
   ASSERT_NE(handle, nullptr);
   EXPECT_NE(word_at(handle, carrier_module_offset), 0u);
   offset = word_at(handle, carrier_tp_offset_offset);
@@ -57,7 +57,7 @@ TEST(TlsCarrier, TheLinkerGivesEveryThreadItsBlock) {
 }
 
 TEST(TlsCarrier, ADynamicBlockMayBeLarge) {
-  TlsBlock block{{}, 1 << 20, 64, false};
+  TlsBlock block{{}, "", 1 << 20, 64, false};
   void* handle = load(make_tls_carrier("ab12", block));
   ASSERT_NE(handle, nullptr);
   EXPECT_NE(word_at(handle, carrier_module_offset), 0u);
@@ -68,9 +68,10 @@ TEST(TlsCarrier, ADynamicBlockMayBeLarge) {
 TEST(TlsCarrier, NameTellsBlocksApart) {
   Bytes one = {1};
   Bytes two = {2};
-  auto name = [](ByteView bytes, uint64_t size) {
-    return make_tls_carrier("ab", {bytes, size, 8, true}).soname;
+  auto name = [](ByteView bytes, uint64_t size, std::string identity = "") {
+    return make_tls_carrier("ab", {bytes, std::move(identity), size, 8, true}).soname;
   };
+  EXPECT_NE(name(one, 8, "U1 level 1"), name(one, 8, "U1 level 2"));
   EXPECT_EQ(name(one, 8), name(one, 8));
   EXPECT_NE(name(one, 8), name(two, 8));
   EXPECT_NE(name(one, 8), name(one, 16));

@@ -236,10 +236,8 @@ class Transaction {
     Resolution& resolution = planned.resolution;
     if (!planned.kept.empty()) {
       // Remote calls need an image for their stubs: an old one will do.
-      TRY_STATUS(
-          provide_tls_block(thread, target_, planned.kept.front(), planned, resolution.values));
       TRY_STATUS(call_ifuncs(thread, planned.kept.front(), resolution));
-      TRY(auto reused, reuse_image(thread, request, resolution.values));
+      TRY(auto reused, reuse_image(thread, target_, request, resolution.values));
       if (reused) {
         staged_.push_back(*reused);
         return register_unwind_info(thread, target_, staged_.back());
@@ -248,8 +246,9 @@ class Transaction {
     TRY(Control control, map_image(thread, request));
     staged_.push_back(std::move(control));
     Control& image = staged_.back();
-    TRY_STATUS(provide_tls_block(thread, target_, image, planned, resolution.values));
     TRY_STATUS(call_ifuncs(thread, image, resolution));
+    place_image_symbols(*planned.patch, image.image, resolution.values);
+    TRY_STATUS(provide_tls_block(thread, target_, image, request, resolution.values));
     TRY_STATUS(write_image(thread, image, planned, resolution.values));
     return register_unwind_info(thread, target_, image);
   }

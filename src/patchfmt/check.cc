@@ -195,9 +195,12 @@ class ObjectCheck {
       if (relocation.symbol >= object_.symbols.size())
         return invalid(name_, "relocation at {:#x} names symbol {} of {}", relocation.offset,
                        relocation.symbol, object_.symbols.size());
+      const bool in_new_tls =
+          relocation.kind == RelocationKind::absolute64 &&
+          inside(relocation.offset, size, object_.image_size, object_.new_tls_size);
       if (!inside(relocation.offset, size, object_.text) &&
           !inside(relocation.offset, size, object_.rodata) &&
-          !inside(relocation.offset, size, object_.data))
+          !inside(relocation.offset, size, object_.data) && !in_new_tls)
         return invalid(name_, "relocation at {:#x} is not inside a part", relocation.offset);
       fields.emplace_back(relocation.offset, relocation.offset + size);
     }

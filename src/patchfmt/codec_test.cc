@@ -194,6 +194,14 @@ TEST(Check, RefusesReferencesOutOfTheImage) {
   EXPECT_THAT(refusal([](Object& o) { o.relocations[0].offset = 61; }),
               HasSubstr("not inside a part"));
   EXPECT_THAT(refusal([](Object& o) { o.relocations[2].offset -= 4; }), HasSubstr("overlap"));
+  // Behind the image lie the initial contents of the new thread-local block (64 bytes).
+  Patchset good = sample_patchset();
+  good.objects[0].relocations[1].offset = good.objects[0].image_size + 56;
+  EXPECT_TRUE(read(write(good), "good").ok());
+  EXPECT_THAT(refusal([](Object& o) { o.relocations[1].offset = o.image_size + 57; }),
+              HasSubstr("not inside a part"));
+  EXPECT_THAT(refusal([](Object& o) { o.relocations[2].offset = o.image_size; }),
+              HasSubstr("not inside a part"));
   EXPECT_THAT(refusal([](Object& o) { o.hooks[0].offset = 64; }), HasSubstr("hook prepare"));
   EXPECT_THAT(refusal([](Object& o) { o.kept_data[0].size = 8192; }), HasSubstr("kept variable"));
   EXPECT_THAT(refusal([](Object& o) { o.symbols[2].value = 60; }), HasSubstr("counter"));

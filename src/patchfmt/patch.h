@@ -68,7 +68,8 @@ enum class RelocationKind : uint8_t {
 
 struct Relocation {
   RelocationKind kind = RelocationKind::absolute64;
-  uint64_t offset = 0;
+  uint64_t offset = 0;  // in the image; image_size + n: byte n of the new thread-local block's
+                        // initial contents (absolute64 only)
   uint32_t symbol = 0;
   int64_t addend = 0;
 };

@@ -62,10 +62,18 @@ const std::map<std::string, std::set<std::string>>& library_owners() {
       {"libelf.h", {"elf"}},
       {"gelf.h", {"elf"}},
       {"elfutils/libdwfl.h", {"remote"}},
+      {"elfutils/libdw.h", {"builder", "remote"}},
+      {"dwarf.h", {"builder", "remote"}},
       {"boost/beast.hpp", {"httpd"}},
       {"Zydis/Zydis.h", {"builder", "match", "objdiff"}},
   };
   return table;
+}
+
+std::string list_of(const std::set<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : " or ") + name;
+  return text;
 }
 
 struct File {
@@ -81,6 +89,7 @@ class Checker {
     for (const fs::path& path : list_files()) files_.push_back(load(path));
     for (const File& file : files_) check_file(file);
     check_unused_headers();
+    check_list_of_documents();
     std::sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) {
       return std::tie(a.file, a.line) < std::tie(b.file, b.line);
     });
@@ -207,7 +216,7 @@ class Checker {
       }
       auto owner = library_owners().find(name);
       if (owner != library_owners().end() && owner->second.count(room) == 0) {
-        report(file, i + 1, name + " is for the room " + *owner->second.begin() + " only");
+        report(file, i + 1, name + " is for the room " + list_of(owner->second) + " only");
       }
     }
   }
@@ -245,6 +254,22 @@ class Checker {
       if (used_headers_.count(name) == 0 && !is_named_by_build(file.path.filename().string())) {
         report(file, 0, "nobody includes it");
       }
+    }
+  }
+
+  // Every document below docs/ is in the table of docs/README.md.
+  void check_list_of_documents() {
+    const fs::path docs = "docs", list = docs / "README.md";
+    std::string table;
+    for (const File& file : files_)
+      if (file.path == list)
+        for (const std::string& line : file.lines) table += line + "\n";
+    if (table.empty()) return;
+    for (const File& file : files_) {
+      if (*file.path.begin() != docs || file.path.extension() != ".md" || file.path == list)
+        continue;
+      const std::string link = "(" + fs::relative(file.path, docs).string() + ")";
+      if (table.find(link) == std::string::npos) report(file, 0, "is not in docs/README.md");
     }
   }
 

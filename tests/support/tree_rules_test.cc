@@ -124,5 +124,20 @@ TEST_F(TreeRules, LeavesBuildDirectoriesAlone) {
   EXPECT_THAT(findings(), testing::IsEmpty());
 }
 
+TEST_F(TreeRules, KeepsDwarfToTheRoomsThatReadIt) {
+  write("src/builder/type_layout.cc", "#include <dwarf.h>\n#include <elfutils/libdw.h>\n");
+  EXPECT_THAT(findings(), testing::IsEmpty());
+  write("src/engine/plan.cc", "#include <elfutils/libdw.h>\n");
+  expect_one("src/engine/plan.cc:1: elfutils/libdw.h is for the room builder or remote only");
+}
+
+TEST_F(TreeRules, FindsADocumentThatIsNotListed) {
+  write("docs/README.md", "| [a.md](a.md) | a |\n");
+  write("docs/a.md", "a\n");
+  EXPECT_THAT(findings(), testing::IsEmpty());
+  write("docs/internals/b.md", "b\n");
+  expect_one("docs/internals/b.md:0: is not in docs/README.md");
+}
+
 }  // namespace
 }  // namespace livecare::tree
