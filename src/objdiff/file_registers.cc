@@ -82,8 +82,9 @@ RegisterSet FileRegisters::behind(size_t i) const {
   const CodeInstruction& instruction = code_.instructions()[i];
   RegisterSet files = before_[i];
   if (is_call(instruction) && code_.clobbers_arguments(instruction)) files &= preserved_;
-  int source = instruction.copies_register;
-  bool name = source >= 0 ? ((files | constant_) >> source) & 1 : loads_file_name(instruction);
+  bool copies = instruction.copies_register >= 0;
+  bool name = copies ? ((files | constant_) >> instruction.copies_register) & 1
+                     : loads_file_name(instruction);
   files &= ~instruction.writes;
   return name ? files | instruction.writes : files;
 }

@@ -25,6 +25,7 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "objdiff/compare.h"
 #include "objdiff/file_registers.h"
@@ -70,7 +71,9 @@ class LineCode {
   struct Step {
     size_t instruction;
     RegisterSet held;  // registers that hold the number
-    friend auto operator<=>(const Step&, const Step&) = default;
+    friend bool operator<(const Step& a, const Step& b) {
+      return std::tie(a.instruction, a.held) < std::tie(b.instruction, b.held);
+    }
   };
   struct Walk {
     std::vector<Step> open;
