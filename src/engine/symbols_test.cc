@@ -153,6 +153,27 @@ TEST_F(Symbols, NewThreadLocalVariables) {
   }
 }
 
+TEST_F(Symbols, EachLevelHasItsOwnNewThreadLocalVariables) {
+  build("int f(int x) { asm volatile(\"nop;nop;nop;nop\"); return x; }");
+  for (const char* model : {"initial-exec", "global-dynamic"}) {
+    SCOPED_TRACE(model);
+    const std::string flags = "-ftls-model=" + std::string(model);
+    Subject subject({program_});
+    const char* one = "__thread int mine = 7; int f(int x) { return mine += x; }";
+    const char* two =
+        "__thread long pad[100] = {5}; __thread int mine = 70;"
+        " int f(int x) { return mine += x + (pad[99]++ == 0); }";
+    ASSERT_EQ(patch(subject.pid(), level(1, one, flags)).outcome, Outcome::patched);
+    EXPECT_EQ(subject.ask("1"), "8 8 8");
+    auto report = patch(subject.pid(), level(2, two, flags));
+    ASSERT_EQ(report.outcome, Outcome::patched) << report.reason;
+    EXPECT_EQ(subject.ask("1"), "72 72 72");
+    ASSERT_EQ(unpatch(subject.pid(), {}).outcome, Outcome::unpatched);
+    ASSERT_EQ(patch(subject.pid(), level(1, one, flags)).outcome, Outcome::patched);
+    EXPECT_EQ(subject.ask("1"), "9 9 8");
+  }
+}
+
 TEST_F(Symbols, ExceptionsAndBacktracesGoThroughNewCode) {
   library_ = shop_.library("libx.so", R"(
 extern "C" { void thrower(int); }

@@ -34,6 +34,19 @@ bool wants_static_block(const patchfmt::Object& patch) {
   return false;
 }
 
+// The dynamic linker takes a path that it has loaded for the same object, and descriptors are given
+// out again: so each carrier's path is spelt in its own way. "./" and "/" lead nowhere else.
+std::string spelling_of(const TlsCarrier& carrier) {
+  constexpr size_t digest_digits = 16;
+  std::string path;
+  for (char digit : carrier.soname.substr(carrier.soname.size() - digest_digits))
+    for (int bit = 0; bit < 4; ++bit) {
+      const int value = digit <= '9' ? digit - '0' : digit - 'a' + 10;
+      path += (value >> bit & 1) != 0 ? "./" : "/";
+    }
+  return path;
+}
+
 // A file that the target can open under path_in_target() and that is gone when this object is.
 class CarrierFile {
  public:
@@ -67,7 +80,7 @@ class CarrierFile {
     TRY(uint64_t fd, thread_.syscall(SYS_memfd_create, {scratch_.address(), MFD_CLOEXEC}));
     step("memfd");
     remote_fd_ = static_cast<int>(fd);
-    path_ = "/proc/self/fd/" + std::to_string(fd);
+    path_ = "/proc/self/fd/" + spelling_of(carrier) + std::to_string(fd);
     return fill(proc() / "fd" / std::to_string(fd), O_RDWR, carrier);
   }
 
