@@ -59,7 +59,7 @@ bool ends_the_thread(const remote::Memory& memory, const Frame& root) {
 
 bool stays_on_one_stack(const std::vector<Frame>& frames) {
   for (size_t i = 0; i + 1 < frames.size(); ++i)
-    if (frames[i].sp >= frames[i + 1].sp || frames[i + 1].exact) return false;
+    if (frames[i + 1].sp.bytes_from(frames[i].sp) <= 0 || frames[i + 1].exact) return false;
   return !frames.empty();
 }
 

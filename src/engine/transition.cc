@@ -85,10 +85,10 @@ class Switch {
     return ranges;
   }
 
-  static std::vector<RemoteAddress> entries_of(const Transition& transition) {
-    std::vector<RemoteAddress> entries;
+  static std::vector<uint64_t> entries_of(const Transition& transition) {
+    std::vector<uint64_t> entries;
     for (const OccupiedRange& occupied : transition.occupied)
-      if (occupied.has_entry) entries.push_back(occupied.range.start);
+      if (occupied.has_entry) entries.push_back(occupied.range.start.address());
     std::sort(entries.begin(), entries.end());
     return entries;
   }
@@ -96,7 +96,7 @@ class Switch {
   // About to begin such a function: by a jump at the end of an old caller, perhaps, which has left
   // nothing on the stack but what it passes, in a way that the new function may not understand.
   bool is_at_entry(const remote::StoppedTask& task) const {
-    return std::binary_search(entries_.begin(), entries_.end(), RemoteAddress(task.registers.rip));
+    return std::binary_search(entries_.begin(), entries_.end(), task.registers.rip);
   }
 
   const OccupiedRange* occupied_at(const remote::Frame& frame) const {
@@ -131,11 +131,11 @@ class Switch {
   bool nothing_above(const remote::StoppedProcess& process, const remote::StoppedTask& task,
                      const remote::StackWalk& walk) const {
     if (!task.home_stack.empty()) return true;  // a complete walk has come there
-    RemoteAddress root = walk.frames.back().sp, end = task.stack_range.end();
-    RemoteAddress thread_pointer(task.registers.fs_base);
-    if (root < thread_pointer && thread_pointer < end) end = thread_pointer;
+    RemoteAddress root = walk.frames.back().sp;
     if (!task.stack_range.contains(root)) return false;
-    auto size = static_cast<uint64_t>(end.bytes_from(root));
+    auto size = static_cast<uint64_t>(task.stack_range.end().bytes_from(root));
+    // Its control block is no stack.
+    size = std::min<uint64_t>(size, task.registers.fs_base - root.address());
     if (size > above_bytes_max) return false;
     Bytes words = process.memory().read_prefix(root, size);
     return words.size() == size && set_.first_hit(words) == words.size();
@@ -253,7 +253,7 @@ class Switch {
   const Limits& limits_;
   TransitionReport& report_;
   remote::RangeSet set_;
-  std::vector<RemoteAddress> entries_;  // sorted
+  std::vector<uint64_t> entries_;  // sorted
   uint64_t started_us_ = 0;
   size_t written_ = 0;
   std::vector<Bytes> found_;

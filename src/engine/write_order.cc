@@ -195,8 +195,9 @@ WriteOrder sort_by_constraints(const std::vector<std::vector<size_t>>& before) {
 
 Status order_writes(const remote::Memory& memory, Transition& transition) {
   std::vector<ByteChange>& bytes = transition.bytes;
-  std::sort(bytes.begin(), bytes.end(),
-            [](const ByteChange& a, const ByteChange& b) { return a.at < b.at; });
+  std::sort(bytes.begin(), bytes.end(), [](const ByteChange& a, const ByteChange& b) {
+    return a.at.address() < b.at.address();
+  });
   Branches branches(memory, bytes);
   std::vector<std::vector<size_t>> before(bytes.size());
   for (size_t i = 0; i < bytes.size(); ++i) {
