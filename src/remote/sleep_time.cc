@@ -7,7 +7,10 @@
 // spent in interrupts), so it is compared with itself: we go to the same CPU, give way once so that
 // our own exec_start becomes "now", and read ours. The difference of the two is the time slept.
 //
-// Without /proc/TID/sched (CONFIG_SCHED_DEBUG) the time at which we first saw the thread asleep in
+// The scheduler may move a sleeping thread to another CPU as long as it has not left its queue, and
+// then sets exec_start to zero.
+//
+// Without all this (or without /proc/TID/sched, CONFIG_SCHED_DEBUG) the time at which we first saw the thread asleep in
 // that call must do: the wait is then prolonged by what came before.
 //
 // When the thread is stopped later, the record counts only if it is still the same sleep. Being
@@ -90,7 +93,7 @@ class OnCpu {
 // CLOCK_MONOTONIC at which the sleeping thread last ran; 0: not known.
 uint64_t fell_asleep_ns(pid_t pid, pid_t tid) {
   double theirs = exec_start_ms(fmt::format("/proc/{}/task/{}/sched", pid, tid));
-  if (std::isnan(theirs)) return 0;
+  if (std::isnan(theirs) || theirs == 0) return 0;
   OnCpu there(last_cpu(pid, tid));
   ::sched_yield();
   uint64_t now = monotonic_ns();
