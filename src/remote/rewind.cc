@@ -229,6 +229,11 @@ bool has_time_limit(const SleepPlace& place) {
   return has_time(*call, arguments);
 }
 
+bool may_be_cut_off(const SleepPlace& place) {
+  const Call* call = find_call(static_cast<uint64_t>(place.number));
+  return place.asleep && call != nullptr && call->eintr;
+}
+
 bool rewind_call(const Memory& memory, pid_t pid, pid_t tid, const Sleep& before,
                  Registers& registers) {
   if (!was_interrupted(registers)) return false;

@@ -19,6 +19,9 @@ inline constexpr uint64_t scratch_bytes = 256;
 // Whether a call has a limit of time that begins when it is made (for observe_sleep).
 bool has_time_limit(const SleepPlace& place);
 
+// Whether a thread that sleeps there comes out with EINTR when it is interrupted, or may.
+bool may_be_cut_off(const SleepPlace& place);
+
 // Whether the call that the registers come out of ended with EINTR only because the thread was
 // stopped (or has a real signal coming, which the kernel then gives its EINTR).
 bool was_interrupted(const Registers& registers);
