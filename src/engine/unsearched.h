@@ -3,14 +3,31 @@
 
 #include <vector>
 
+#include "base/fd.h"
 #include "remote/maps.h"
 #include "remote/session.h"
 
 namespace livecare::engine {
 
-// In a stop: the dead part of every task's stack (what calls that are over left below the stack
-// pointer and its red zone), and private pages that the process never touched.
-std::vector<remote::RemoteRange> unsearched_ranges(const remote::StoppedProcess& process,
-                                                   const remote::Maps& maps);
+class Unsearched {
+ public:
+  explicit Unsearched(pid_t pid);
+
+  // Private pages that the process never touched. False: it took more than us_max of CPU (a process
+  // can reserve terabytes).
+  bool add_untouched(const remote::Maps& maps, uint64_t us_max,
+                     std::vector<remote::RemoteRange>& out);
+  // In a stop: the dead part of every task's stack (what calls that are over left below the stack
+  // pointer and its red zone).
+  static void add_dead_stack(const remote::StoppedProcess& process, const remote::Maps& maps,
+                             std::vector<remote::RemoteRange>& out);
+
+ private:
+  bool add_untouched(const remote::Mapping& mapping, uint64_t deadline_us,
+                     std::vector<remote::RemoteRange>& out);
+
+  Fd pagemap_;
+  std::vector<uint64_t> entries_;  // room to read them into
+};
 
 }  // namespace livecare::engine
