@@ -15,7 +15,7 @@ namespace livecare::engine {
 // allocator, the dynamic linker or the unwinder. `target` outlives the result.
 Result<std::function<Status(const remote::StoppedTask&)>> proved_free_stack(Target& target);
 
-// Whether anything of that kind is needed to stage an object.
+// Whether anything of that kind is needed between writing an image and the switch.
 bool needs_calls(const Target& target, const PlannedObject& planned);
 
 // Runs the hooks of that kind in order; the first that returns non-zero is an error with its name.

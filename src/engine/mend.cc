@@ -111,6 +111,8 @@ Leftovers find_leftovers(const Target& target) {
     out.states.push_back({RemoteAddress(image.region.address), State::kept});
     out.release.push_back(image);
   }
+  out.intents = find_intents(target);
+  if (!out.intents.empty()) out.found.push_back("memory for a patch was being mapped; freed");
   return out;
 }
 
@@ -125,6 +127,7 @@ Status mend(remote::Session& session, Target& target, const Leftovers& leftovers
         session.memory().write(change.region + static_cast<int64_t>(control_state_offset), state));
     step("mended state");
   }
+  for (const Intent& intent : leftovers.intents) TRY_STATUS(end_intent(session, target, intent));
   TRY(size_t freed, release_images(session, target, leftovers.release, limits));
   (void)freed;
   return ok_status();

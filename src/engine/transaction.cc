@@ -19,7 +19,7 @@
 //
 //   killed while                  what is left                       the next patch or unpatch
 //   planning                      nothing
-//   mapping, before the header    an empty read-only mapping         nothing refers to it
+//   mapping, before the header    an empty mapping, and a record     unmaps it (intent.cc)
 //   staging                       an image in state `staged`         frees it
 //   in the stop                   `switching`, some jumps written    takes the jumps back, frees it
 //   after the stop                `live`                             nothing to mend
@@ -164,12 +164,10 @@ class Transaction {
     report_.in_the_way = report.in_the_way;
   }
 
-  Result<remote::BorrowOptions> borrow_options(bool for_calls) {
+  Result<remote::BorrowOptions> call_options() {
     remote::BorrowOptions options;
     options.call_us_max = limits_.remote_call_us_max;
-    if (for_calls) {
-      TRY(options.acceptable, proved_free_stack(target_));
-    }
+    TRY(options.acceptable, proved_free_stack(target_));
     return options;
   }
 
@@ -181,48 +179,99 @@ class Transaction {
       return status;
     }
     report_.outcome = Outcome::patched;
+    hooks_after(session, released_, HookWhen::after_undo);
     hooks_after(session, staged_, HookWhen::after_switch);
     release_undone(session);
     return ok_status();
   }
 
+  // A thread of the process is held for what only it can do, and not for the rest.
   Status stage_all(Session& session, const patchfmt::Patchset& patchset) {
-    bool for_calls =
-        std::any_of(plan_.objects.begin(), plan_.objects.end(),
-                    [&](const PlannedObject& planned) { return needs_calls(target_, planned); });
-    TRY(remote::BorrowOptions options, borrow_options(for_calls));
     uint64_t transaction = new_transaction();
+    std::vector<StageRequest> requests;
+    for (const PlannedObject& planned : plan_.objects)
+      requests.push_back(
+          {&planned, &patchset, transaction, static_cast<uint32_t>(plan_.objects.size())});
+    // Remote calls need an image for their stubs: an old one will do.
+    for (const StageRequest& request : requests)
+      if (request.planned->kept.empty()) {
+        TRY(Control control, map_one(session, request));
+        staged_.push_back(std::move(control));
+      }
+    TRY_STATUS(resolve_by_calls(session));
+    for (size_t i = 0; i < requests.size(); ++i) TRY_STATUS(fill_one(session, requests[i], i));
+    return calls_before_switch(session);
+  }
+
+  // Undone images that cannot be freed (release.cc) are as many as there were different patches.
+  Result<Control> map_one(Session& session, const StageRequest& request) {
+    uint64_t kept_bytes = 0;
+    for (const Control& image : target_.images().images)
+      if (image.state == State::kept) kept_bytes += image.region.size;
+    if (kept_bytes > kept_bytes_max)
+      return make_error(ErrorCode::refused, fmt::format("process {}", target_.pid()),
+                        "holds {} MiB of undone patches that something may still point to; "
+                        "restart it",
+                        kept_bytes >> 20);
+    return map_image(session, request);
+  }
+
+  const Control* staged_for(const PlannedObject& planned) const {
+    auto found = std::find_if(staged_.begin(), staged_.end(), [&](const Control& image) {
+      return image.target_bias == planned.object.bias && image.build_id == planned.patch->build_id;
+    });
+    return found != staged_.end() ? &*found : nullptr;
+  }
+
+  // Values that only the process itself can tell.
+  Status resolve_by_calls(Session& session) {
+    auto by_calls = [](const PlannedObject& planned) {
+      return !planned.resolution.ifuncs.empty() || planned.patch->new_tls_size != 0;
+    };
+    if (std::none_of(plan_.objects.begin(), plan_.objects.end(), by_calls)) return ok_status();
+    TRY(remote::BorrowOptions options, call_options());
     return session.borrow(options, [&](BorrowedThread& thread) -> Status {
-      for (PlannedObject& planned : plan_.objects)
-        TRY_STATUS(stage_one(
-            thread, planned,
-            {&planned, &patchset, transaction, static_cast<uint32_t>(plan_.objects.size())}));
-      for (const Control& image : staged_)
-        TRY_STATUS(run_hooks(thread, image, HookWhen::before_switch));
+      for (PlannedObject& planned : plan_.objects) {
+        const Control& host = planned.kept.empty() ? *staged_for(planned) : planned.kept.front();
+        TRY_STATUS(provide_tls_block(thread, target_, host, planned, planned.resolution.values));
+        TRY_STATUS(call_ifuncs(thread, host, planned.resolution));
+      }
       return ok_status();
     });
   }
 
-  Status stage_one(BorrowedThread& thread, PlannedObject& planned, const StageRequest& request) {
-    Resolution& resolution = planned.resolution;
+  // Afterwards staged_[index] is the image of plan_.objects[index].
+  Status fill_one(Session& session, const StageRequest& request, size_t index) {
+    const PlannedObject& planned = *request.planned;
     if (!planned.kept.empty()) {
-      // Remote calls need an image for their stubs: an old one will do.
-      TRY_STATUS(
-          provide_tls_block(thread, target_, planned.kept.front(), planned, resolution.values));
-      TRY_STATUS(call_ifuncs(thread, planned.kept.front(), resolution));
-      TRY(auto reused, reuse_image(thread, request, resolution.values));
+      TRY(auto reused, reuse_image(session, request, planned.resolution.values));
       if (reused) {
-        staged_.push_back(*reused);
-        return register_unwind_info(thread, target_, staged_.back());
+        staged_.insert(staged_.begin() + static_cast<ptrdiff_t>(index), *reused);
+        return ok_status();
       }
+      TRY(Control control, map_one(session, request));
+      staged_.insert(staged_.begin() + static_cast<ptrdiff_t>(index), std::move(control));
     }
-    TRY(Control control, map_image(thread, request));
-    staged_.push_back(std::move(control));
-    Control& image = staged_.back();
-    TRY_STATUS(provide_tls_block(thread, target_, image, planned, resolution.values));
-    TRY_STATUS(call_ifuncs(thread, image, resolution));
-    TRY_STATUS(write_image(thread, image, planned, resolution.values));
-    return register_unwind_info(thread, target_, image);
+    return write_image(session, staged_[index], planned, planned.resolution.values);
+  }
+
+  Status calls_before_switch(Session& session) {
+    bool any =
+        std::any_of(plan_.objects.begin(), plan_.objects.end(), [&](const PlannedObject& planned) {
+          return needs_calls(target_, planned) ||
+                 (planned.current && has_hooks(*planned.current, HookWhen::before_undo));
+        });
+    if (!any) return ok_status();
+    TRY(remote::BorrowOptions options, call_options());
+    return session.borrow(options, [&](BorrowedThread& thread) -> Status {
+      for (Control& image : staged_) TRY_STATUS(register_unwind_info(thread, target_, image));
+      // As if the old level were undone and then the new one applied.
+      for (const PlannedObject& planned : plan_.objects)
+        if (planned.current) TRY_STATUS(run_hooks(thread, *planned.current, HookWhen::before_undo));
+      for (const Control& image : staged_)
+        TRY_STATUS(run_hooks(thread, image, HookWhen::before_switch));
+      return ok_status();
+    });
   }
 
   Status switch_all(Session& session) {
@@ -266,7 +315,7 @@ class Transaction {
       return has_hooks(image, HookWhen::before_undo);
     });
     if (before) {
-      TRY(remote::BorrowOptions options, borrow_options(true));
+      TRY(remote::BorrowOptions options, call_options());
       Status ran = session.borrow(options, [&](BorrowedThread& thread) -> Status {
         for (const Control& image : undone_)
           TRY_STATUS(run_hooks(thread, image, HookWhen::before_undo));
@@ -292,7 +341,7 @@ class Transaction {
         return other.region.address == image.region.address;
       });
       if (gone) continue;
-      auto options = borrow_options(true);
+      auto options = call_options();
       Status status = options.ok()
                           ? session.borrow(*options,
                                            [&](BorrowedThread& thread) {
@@ -308,7 +357,7 @@ class Transaction {
     bool any = std::any_of(images.begin(), images.end(),
                            [&](const Control& image) { return has_hooks(image, when); });
     if (!any) return;
-    auto options = borrow_options(true);
+    auto options = call_options();
     Status status = options.ok() ? session.borrow(*options,
                                                   [&](BorrowedThread& thread) -> Status {
                                                     for (const Control& image : images)
