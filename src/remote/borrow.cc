@@ -460,8 +460,10 @@ void Borrowed::give_back() {
 namespace {
 
 // Threads in the order in which they are to be asked: first those that can be restarted exactly.
-int rank(const SleepPlace& place) {
+int rank(const Sleep& sleep) {
+  const SleepPlace& place = sleep.place;
   if (!place.asleep) return 1;
+  if (sleep.socket.limit_ns != 0) return 2;
   switch (place.number) {
     case SYS_rt_sigsuspend:
     case SYS_ppoll:
@@ -529,8 +531,8 @@ Status SessionImpl::with_borrowed(const BorrowOptions& options,
     for (Tracee& tracee : tracees_) {
       if (tracee.tgid != pid() || tracee.state != TraceeState::running) continue;
       if (looked_at++ < sleepers_looked_at_max)
-        observe_sleep(tracee.tgid, tracee.tid, has_time_limit, tracee.sleep);
-      candidates.emplace_back(rank(tracee.sleep.place), tracee.tid);
+        observe_sleep(memory_, tracee.tgid, tracee.tid, tracee.sleep);
+      candidates.emplace_back(rank(tracee.sleep), tracee.tid);
     }
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });

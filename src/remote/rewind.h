@@ -27,7 +27,8 @@ bool may_be_cut_off(const SleepPlace& place);
 bool was_interrupted(const Registers& registers);
 
 // Makes a call that was_interrupted() start again with the time that is left, in the registers and
-// if need be in the scratch bytes of the stack. Changes nothing for any other. True when it did.
+// if need be in the scratch bytes of the stack; or return, when the time of its socket is over.
+// Changes nothing for any other. True when it did.
 bool rewind_call(const Memory& memory, pid_t pid, pid_t tid, const Sleep& before,
                  Registers& registers);
 

@@ -237,6 +237,24 @@ const Case socket_cases[] = {
     {"connect", sockets, "hear(); reach()", "reach()", "accept(l, 0, 0)", LONG_MIN, 0, 0},
 };
 
+// The limit of the socket is that of the test: it counts from the call, not from the last stop.
+constexpr const char* within =
+    "(tv.tv_sec = wait_for / 1000, tv.tv_usec = wait_for % 1000 * 1000, ";
+const std::string limited_calls[] = {
+    within + std::string("limit(s[0]), recv(s[0], b, 1, 0))"),
+    within + std::string("limit(s[0]), send(s[0], b, 1, 0))"),
+    within + std::string("limit(l), (accept(l, 0, 0) > 0 ? 1 : -1))"),
+    within + std::string("reach())"),
+};
+const Case limited_cases[] = {
+    {"recv", sockets, pair_setup, limited_calls[0].c_str(), "put()", -1, EAGAIN, 1},
+    {"send", sockets, full_setup, limited_calls[1].c_str(), "drain()", -1, EAGAIN, 1},
+    {"accept", sockets, "hear()", limited_calls[2].c_str(), "(tv.tv_sec = 20, reach())", -1, EAGAIN,
+     1},
+    {"connect", sockets, "hear(); reach()", limited_calls[3].c_str(), "accept(l, 0, 0)", -1, EAGAIN,
+     0},
+};
+
 const Case aio_cases[] = {
     {"io_getevents",
      "static aio_context_t ctx; static struct io_event got[1]; static int fd;\n"
@@ -273,6 +291,29 @@ TEST(Rewind, SignalWaits) {
 TEST(Rewind, Sockets) {
   for (const Case& one : socket_cases) check(one, false);
 }
+TEST(Rewind, SocketsWithALimit) {
+  for (const Case& one : limited_cases) check(one, false);
+}
+
+// What a single stop costs: the wait is longer by what it had waited before, and no more.
+TEST(Rewind, ALimitOfASocketBeginsAnewOnce) {
+  Case one = limited_cases[0];
+  Target target = Target::start(source_of(one));
+  ::usleep(wait_ms / 2 * 1000);
+  Status outcome = with_session(target.pid(), {}, [&](Session& session) -> Status {
+    TRY(StopReport report, session.stop({}, [](StoppedProcess&) { return ok_status(); }));
+    EXPECT_EQ(report.rewound, 1u);
+    return ok_status();
+  });
+  EXPECT_TRUE(outcome.ok()) << outcome.error().text();
+  Seen seen;
+  std::istringstream(target.line()) >> seen.value >> seen.error >> seen.ms;
+  EXPECT_EQ(seen.value, -1);
+  EXPECT_EQ(seen.error, EAGAIN);
+  EXPECT_GE(seen.ms, wait_ms - 2);
+  EXPECT_LE(seen.ms, wait_ms + wait_ms / 2 + late_ms);
+}
+
 TEST(Rewind, AsynchronousIo) {
   for (const Case& one : aio_cases) check(one, false);
 }

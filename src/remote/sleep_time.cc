@@ -10,8 +10,8 @@
 // The scheduler may move a sleeping thread to another CPU as long as it has not left its queue, and
 // then sets exec_start to zero.
 //
-// Without all this (or without /proc/TID/sched, CONFIG_SCHED_DEBUG) the time at which we first saw the thread asleep in
-// that call must do: the wait is then prolonged by what came before.
+// Without all this (or without /proc/TID/sched, CONFIG_SCHED_DEBUG) the time at which we first saw
+// the thread asleep in that call must do: the wait is then prolonged by what came before.
 //
 // When the thread is stopped later, the record counts only if it is still the same sleep. Being
 // woken for the stop and stopping is exactly one voluntary context switch; any more, and it was
@@ -28,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/file_system.h"
+#include "remote/rewind.h"
 
 namespace livecare::remote {
 
@@ -106,13 +107,14 @@ uint64_t fell_asleep_ns(pid_t pid, pid_t tid) {
 
 }  // namespace
 
-void observe_sleep(pid_t pid, pid_t tid, bool (*timed)(const SleepPlace&), Sleep& sleep) {
+void observe_sleep(const Memory& memory, pid_t pid, pid_t tid, Sleep& sleep) {
   auto place = read_sleep_place(pid, tid);
   if (!place.ok() || !place->asleep) {
     sleep = Sleep();
     return;
   }
-  if (!timed(*place)) {
+  SocketWait socket = socket_wait(pid, *place);
+  if (!has_time_limit(*place) && socket.limit_ns == 0) {
     sleep = Sleep();
     sleep.place = *place;
     return;
@@ -127,6 +129,9 @@ void observe_sleep(pid_t pid, pid_t tid, bool (*timed)(const SleepPlace&), Sleep
   sleep.place = *place;
   sleep.voluntary = voluntary;
   sleep.since_ns = since != 0 ? since : seen;
+  if (socket.limit_ns == 0) return;
+  sleep.socket = socket;
+  sleep.socket.begun_ns = read_begin(memory, *place, voluntary).value_or(sleep.since_ns);
 }
 
 uint64_t slept_ns(pid_t pid, pid_t tid, const Sleep& before) {

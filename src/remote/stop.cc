@@ -127,7 +127,7 @@ void Stop::look_at_sleepers() {
   for (size_t i = 0; i < tracees.size(); ++i) {
     Tracee& tracee = tracees[i];
     if (tracee.state != TraceeState::running) continue;
-    observe_sleep(tracee.tgid, tracee.tid, has_time_limit, tracee.sleep);
+    observe_sleep(session_.memory(), tracee.tgid, tracee.tid, tracee.sleep);
     if (!tracee.sleep.place.asleep) {
       running.push_back(i);
       continue;
