@@ -202,7 +202,6 @@ TEST(Borrow, ACallIsRewoundBeforeTheThreadIsLookedAt) {
       printf("ready\n"); fflush(stdout);
       for (;;) if (epoll_wait(ep, &event, 1, -1) < 0) { printf("EINTR\n"); fflush(stdout); }
     })");
-  target.line();
   ::usleep(20'000);
   BorrowOptions options;
   uint64_t rax = 0;

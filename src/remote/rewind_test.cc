@@ -5,7 +5,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <sstream>
+#include <vector>
 
 #include "base/clock.h"
 #include "remote/borrow.h"
@@ -319,6 +321,47 @@ TEST(Rewind, AsynchronousIo) {
 }
 TEST(Rewind, CallsThatTheKernelRestarts) {
   for (const Case& one : restarted_cases) check(one, false);
+}
+
+// A thread that would show EINTR if we were killed is not left so while all others are stopped.
+TEST(Rewind, ThreadsAreNotExposedForLong) {
+  Target target = Target::start(R"(
+    #include <pthread.h>
+    #include <stdio.h>
+    #include <sys/epoll.h>
+    #include <unistd.h>
+    static void *wait_long(void *p) {
+      struct epoll_event event;
+      int ep = epoll_create1(0);
+      for (;;) if (epoll_wait(ep, &event, 1, -1) < 0) { printf("EINTR\n"); fflush(stdout); }
+      return p;
+    }
+    int main(void) {
+      pthread_t thread;
+      for (int i = 0; i < 100; i++) pthread_create(&thread, 0, wait_long, 0);
+      usleep(50000);
+      printf("ready\n"); fflush(stdout);
+      for (;;) pause();
+    })",
+                                {"-lpthread"});
+  std::vector<uint64_t> exposed, gathered;
+  Status outcome = with_session(target.pid(), {}, [&](Session& session) -> Status {
+    for (int i = 0; i < 31; ++i) {
+      TRY(StopReport report, session.stop({}, [](StoppedProcess&) { return ok_status(); }));
+      EXPECT_EQ(report.rewound, 100u);
+      exposed.push_back(report.exposed_us);
+      gathered.push_back(report.gather_us);
+      TRY_STATUS(session.idle(5'000));
+    }
+    return ok_status();
+  });
+  EXPECT_TRUE(outcome.ok()) << outcome.error().text();
+  std::sort(exposed.begin(), exposed.end());
+  std::sort(gathered.begin(), gathered.end());
+  EXPECT_LT(exposed[15], gathered[15] / 2);
+  RecordProperty("exposed_us", static_cast<int>(exposed[15]));
+  RecordProperty("gathered_us", static_cast<int>(gathered[15]));
+  EXPECT_EQ(target.line(50), "");
 }
 
 // The borrowed thread is the one that waits, or the other one; both must not notice.
