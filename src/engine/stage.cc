@@ -100,8 +100,9 @@ Status map_region(Session& session, const ControlPart& region) {
   remote::Maps maps;
   auto read_maps = [&] {
     auto now = remote::Maps::read(session.pid());
-    if (now.ok()) maps = std::move(now).value();
-    return now.ok() && is_mapped(maps, region);
+    if (!now.ok()) return false;
+    maps = std::move(now).value();
+    return is_mapped(maps, region);
   };
   remote::RemoteSyscall call = mmap_of({region, PROT_READ}, MAP_FIXED_NOREPLACE);
   TRY_STATUS(session.make_calls({&call, 1}, read_maps));
@@ -134,6 +135,7 @@ std::vector<Piece> pieces_of(const Control& control) {
 Status protect_parts(Session& session, const Control& control) {
   std::vector<Piece> pieces = pieces_of(control);
   std::vector<remote::RemoteSyscall> calls;
+  calls.reserve(pieces.size());
   for (const Piece& piece : pieces) calls.push_back(mmap_of(piece, MAP_FIXED));
   return session.make_calls(calls, [&] {
     auto maps = remote::Maps::read(session.pid());
@@ -247,6 +249,7 @@ Status write_image(Session& session, const Control& control, const PlannedObject
 
 Status unmap_images(Session& session, std::span<const Control> images) {
   std::vector<remote::RemoteSyscall> calls;
+  calls.reserve(images.size());
   for (const Control& image : images)
     calls.push_back({SYS_munmap, {image.region.address, image.region.size}});
   return session.make_calls(calls, [&] {

@@ -216,11 +216,14 @@ class Transaction {
     return map_image(session, request);
   }
 
-  const Control* staged_for(const PlannedObject& planned) const {
+  // Where calls for this object find their stubs.
+  const Control& host_of(const PlannedObject& planned) const {
+    if (!planned.kept.empty()) return planned.kept.front();
     auto found = std::find_if(staged_.begin(), staged_.end(), [&](const Control& image) {
       return image.target_bias == planned.object.bias && image.build_id == planned.patch->build_id;
     });
-    return found != staged_.end() ? &*found : nullptr;
+    LIVECARE_ASSERT(found != staged_.end());
+    return *found;
   }
 
   // Values that only the process itself can tell.
@@ -232,7 +235,7 @@ class Transaction {
     TRY(remote::BorrowOptions options, call_options());
     return session.borrow(options, [&](BorrowedThread& thread) -> Status {
       for (PlannedObject& planned : plan_.objects) {
-        const Control& host = planned.kept.empty() ? *staged_for(planned) : planned.kept.front();
+        const Control& host = host_of(planned);
         TRY_STATUS(provide_tls_block(thread, target_, host, planned, planned.resolution.values));
         TRY_STATUS(call_ifuncs(thread, host, planned.resolution));
       }

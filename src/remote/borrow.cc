@@ -536,7 +536,8 @@ Status SessionImpl::with_borrowed(const BorrowOptions& options,
     }
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (auto [order, tid] : candidates) {
+    for (const auto& candidate : candidates) {
+      pid_t tid = candidate.second;
       auto found = std::find_if(tracees_.begin(), tracees_.end(),
                                 [&](const Tracee& t) { return t.tid == tid; });
       auto status = read_status(tid);

@@ -170,6 +170,9 @@ Status Stop::prepare() {
     bytes += size;
   }
   arena_.resize(bytes + (1 << 20));
+  // The first bulk read would fault on the tracer's own stack.
+  ReadRange first{RemoteAddress(), arena_.data(), 1, 0};
+  session_.memory().read_many({&first, 1});
   size_t more = 0;
   TRY_STATUS(session_.adopt_new_quick(more));
   for (size_t i = count; i < session_.tracees().size(); ++i) order_.push_back(i);
