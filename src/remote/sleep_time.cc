@@ -97,8 +97,8 @@ uint64_t fell_asleep_ns(pid_t pid, pid_t tid) {
   if (std::isnan(theirs) || theirs == 0) return 0;
   OnCpu there(last_cpu(pid, tid));
   ::sched_yield();
-  uint64_t now = monotonic_ns();
   double ours = exec_start_ms("/proc/thread-self/sched");
+  uint64_t now = monotonic_ns();  // after it: were it before, a wait could end too early
   if (std::isnan(ours) || ours < theirs) return now;
   constexpr double ns_per_ms = 1e6;
   auto slept = static_cast<uint64_t>((ours - theirs) * ns_per_ms);
