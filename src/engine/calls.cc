@@ -59,7 +59,6 @@ Status allow_calls(Target& target, remote::BorrowOptions& options) {
 }
 
 bool needs_calls(const Target& target, const PlannedObject& planned) {
-  if (!planned.resolution.ifuncs.empty() || planned.patch->new_tls_size != 0) return true;
   for (const patchfmt::Hook& hook : planned.patch->hooks)
     if (hook.when == patchfmt::HookWhen::before_switch) return true;
   return planned.patch->eh_frame_size != 0 && wants_registration(target, planned.object.name_space);

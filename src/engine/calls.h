@@ -16,7 +16,7 @@ namespace livecare::engine {
 // broken off only where it holds no lock. `target` outlives the options.
 Status allow_calls(Target& target, remote::BorrowOptions& options);
 
-// Whether anything of that kind is needed to stage an object.
+// Whether anything of that kind is needed between writing an image and the switch.
 bool needs_calls(const Target& target, const PlannedObject& planned);
 
 // Runs the hooks of that kind in order; the first that returns non-zero is an error with its name.

@@ -22,6 +22,11 @@ struct Limits {
   uint64_t leave_wait_us_max = 3'000'000;  // how long to wait for threads to leave old code
   uint64_t stop_window_us_max = 250'000;   // hard limit of one stop; then resume unchanged
   uint64_t remote_call_us_max = 2'000'000;
+  // How long the search for pointers into undone memory may stop a process. One with more memory to
+  // search keeps its undone images, and they are used again by the next patch; when there are many
+  // of them, a longer stop is worth while.
+  uint64_t search_us_max = 5'000;
+  uint64_t search_for_many_us_max = 50'000;
 };
 
 struct ThreadInTheWay {

@@ -4,6 +4,7 @@
 
 #include "base/file_system.h"
 #include "engine/layout.h"
+#include "remote/maps.h"
 
 namespace livecare::engine {
 namespace {
@@ -13,6 +14,8 @@ using remote::RemotePtr;
 
 constexpr uint64_t kernel_sigset_bytes = 8;
 constexpr int signals = 64;
+constexpr uint64_t action_bytes = 32;  // the kernel's struct sigaction; the handler comes first
+constexpr uint64_t unset = ~uint64_t{0};
 
 // The mask of signals that have a handler, from /proc/PID/status.
 Result<uint64_t> caught_signals(pid_t pid) {
@@ -23,22 +26,47 @@ Result<uint64_t> caught_signals(pid_t pid) {
   return std::strtoull(text.c_str() + at + key.size(), nullptr, 16);
 }
 
+const Control* with_own_page(const remote::Maps& maps, std::span<const Control> images) {
+  for (const Control& image : images) {
+    const remote::Mapping* own = maps.find(RemoteAddress(own_page_of(image)));
+    if (own != nullptr && own->writable) return &image;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
-Result<int> handler_inside(remote::BorrowedThread& thread, const Control& control) {
-  TRY(uint64_t caught, caught_signals(thread.memory().pid()));
-  RemotePtr<uint64_t> handler(scratch_of(control));  // first field of struct sigaction
+Result<std::vector<uint64_t>> signal_handlers(remote::Session& session,
+                                              std::span<const Control> images) {
+  TRY(uint64_t caught, caught_signals(session.pid()));
+  TRY(remote::Maps maps, remote::Maps::read(session.pid()));
+  const Control* image = with_own_page(maps, images);
+  if (caught == 0 || image == nullptr) return std::vector<uint64_t>();
+  // Each call fills one slot; as long as the last one says `unset`, they are not done.
+  RemoteAddress slots(scratch_of(*image));
+  std::vector<remote::RemoteSyscall> calls;
   for (int signal = 1; signal <= signals; ++signal) {
     if ((caught >> (signal - 1) & 1) == 0) continue;
-    auto asked = thread.syscall(SYS_rt_sigaction, {static_cast<uint64_t>(signal), 0,
-                                                   handler.address(), kernel_sigset_bytes});
-    // An image whose staging was cut off may have no own page yet; nothing of it has run.
-    if (!asked.ok() && control.state == State::staged) return 0;
-    if (!asked.ok()) return asked.take_error();
-    TRY(uint64_t address, thread.memory().read_value(handler));
-    if (control.text.holds(address)) return signal;
+    RemoteAddress slot = slots + static_cast<int64_t>(calls.size() * action_bytes);
+    calls.push_back({SYS_rt_sigaction,
+                     {static_cast<uint64_t>(signal), 0, slot.address(), kernel_sigset_bytes}});
   }
-  return 0;
+  size_t bytes = calls.size() * action_bytes;
+  LIVECARE_ASSERT(bytes <= scratch_bytes);
+  TRY_STATUS(session.write(slots, Bytes(bytes, 0xff)));
+  auto handler_at = [&](size_t index) {
+    return session.memory().read_value(RemotePtr<uint64_t>(slots.address() + index * action_bytes));
+  };
+  TRY_STATUS(session.make_calls(calls, [&] {
+    auto last = handler_at(calls.size() - 1);
+    return !last.ok() || *last != unset;
+  }));
+  std::vector<uint64_t> handlers;
+  for (size_t i = 0; i < calls.size(); ++i) {
+    TRY(uint64_t handler, handler_at(i));
+    handlers.push_back(handler);
+  }
+  return handlers;
 }
 
 }  // namespace livecare::engine

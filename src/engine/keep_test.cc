@@ -1,6 +1,7 @@
 // Memory of an undone patch is freed only when nobody can reach it.
 
 #include "engine/fixture_test.h"
+#include "engine/release.h"
 
 namespace livecare::engine {
 namespace {
@@ -238,6 +239,96 @@ long f(long x) { signal(SIGUSR1, on_signal); return 1; }
   EXPECT_EQ(subject.ask("raise"), "ok");
   EXPECT_EQ(subject.ask("handler"), "ok");
   EXPECT_EQ(state_after_undo(subject), "gone");
+}
+
+// A process with so much memory that a search would stop it for long: nothing is freed, and nothing
+// grows. "N" calls f(N), "mN" has N MiB of heap.
+class KeepInALargeProcess : public Keep {
+ protected:
+  KeepInALargeProcess()
+      : large_(shop_.program("large", R"(
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+extern long f(long);
+int main() {
+  char line[64];
+  setvbuf(stdout, 0, _IOLBF, 0);
+  puts("ready");
+  while (fgets(line, sizeof line, stdin)) {
+    if (line[0] == 'm') { memset(malloc(atol(line + 1) << 20), 1, atol(line + 1) << 20); puts("ok"); }
+    else printf("%ld\n", f(atol(line)));
+  }
+}
+)",
+                             "-L. -lk -Wl,-rpath,$PWD")) {}
+
+  patchfmt::Patchset returning(int value, const std::string& data = "") {
+    return level(data + "long f(long x) { return " + std::to_string(value) + "; }");
+  }
+
+  std::filesystem::path large_;
+};
+
+TEST_F(KeepInALargeProcess, RoundsUseTheSameImagesAgain) {
+  const char* wanted = getenv("LIVECARE_ROUNDS");
+  int rounds = wanted != nullptr ? atoi(wanted) : 40;
+  Subject subject({large_});
+  subject.ask("m400");
+  auto one = returning(101), other = returning(102);
+  uint64_t bytes = 0;
+  size_t mappings = 0;
+  for (int i = 0; i < rounds; ++i) {
+    auto& patchset = i % 2 == 0 ? one : other;
+    auto report = patch(subject.pid(), patchset);
+    ASSERT_EQ(report.outcome, Outcome::patched) << report.reason;
+    ASSERT_EQ(subject.ask("1"), i % 2 == 0 ? "101" : "102");
+    report = unpatch(subject.pid(), {});
+    ASSERT_EQ(report.outcome, Outcome::unpatched) << report.reason;
+    ASSERT_EQ(subject.ask("1"), "1");
+    if (i < 2) {
+      bytes = subject.virtual_bytes();
+      mappings = subject.mappings();
+      EXPECT_EQ(report.objects.size(), static_cast<size_t>(i + 1));  // kept
+    }
+    EXPECT_EQ(subject.virtual_bytes(), bytes);
+    EXPECT_EQ(subject.mappings(), mappings);
+  }
+}
+
+TEST_F(KeepInALargeProcess, ManyImagesAreWorthALongerStop) {
+  Subject subject({large_});
+  subject.ask("m20");
+  Limits limits;
+  limits.search_us_max = 1;
+  limits.search_for_many_us_max = 20'000'000;
+  size_t most = 0;
+  for (uint32_t i = 0; i < kept_images_many + 2; ++i) {
+    ASSERT_EQ(patch(subject.pid(), returning(100 + static_cast<int>(i)), limits).outcome,
+              Outcome::patched);
+    auto report = unpatch(subject.pid(), {}, limits);
+    ASSERT_EQ(report.outcome, Outcome::unpatched) << report.reason;
+    most = std::max(most, report.objects.size());
+  }
+  EXPECT_EQ(most, kept_images_many - 1);
+  EXPECT_LT(info(subject.pid()).objects.size(), 4u);
+}
+
+TEST_F(KeepInALargeProcess, WhatIsKeptHasALimit) {
+  Subject subject({large_});
+  subject.ask("m900");  // too much even for a longer search
+  std::string room = "char room[24 << 20]; ";
+  for (int i = 0; i < 3; ++i) {
+    auto report = patch(subject.pid(), returning(100 + i, room));
+    ASSERT_EQ(report.outcome, Outcome::patched) << report.reason;
+    ASSERT_EQ(unpatch(subject.pid(), {}).outcome, Outcome::unpatched);
+  }
+  auto report = patch(subject.pid(), returning(103, room));
+  EXPECT_EQ(report.outcome, Outcome::failed);
+  EXPECT_EQ(report.code, ErrorCode::refused);
+  EXPECT_NE(report.reason.find("restart"), std::string::npos) << report.reason;
+  // What is there already can still be used.
+  EXPECT_EQ(patch(subject.pid(), returning(101, room)).outcome, Outcome::patched);
 }
 
 }  // namespace

@@ -17,6 +17,12 @@ class Level : public ::testing::Test {
 __attribute__((noinline)) int f(int x) { asm volatile("nop;nop;nop;nop"); return x + 1; }
 __attribute__((noinline)) int g(int x) { asm volatile("nop;nop;nop;nop"); return x + 2; }
 __attribute__((noinline)) int h(int x) { asm volatile("nop;nop;nop;nop"); return x + 3; }
+// The last four numbers of two digits that were noted.
+int note(int number) {
+  static int notes;
+  if (number != 0) notes = notes % 1000000 * 100 + number;
+  return notes;
+}
 )");
     second_ = shop_.library("libsecond.so", R"(
 __attribute__((noinline)) int second(int x) { asm volatile("nop;nop;nop;nop"); return x + 4; }
@@ -90,6 +96,43 @@ int hook_before_undo1(void) { trace = trace * 10 + 3; return trace < 1000 ? 7 : 
   EXPECT_EQ(report.outcome, Outcome::failed);
   EXPECT_EQ(subject.ask("x"), "1 2 3 4");
   EXPECT_EQ(info(subject.pid()).outcome, Outcome::unchanged);
+}
+
+// As if the old level were undone and then the new one applied, but in one stop.
+TEST_F(Level, HooksOfTheReplacedLevelRun) {
+  Subject subject({program_});
+  auto level_with_hooks = [&](uint32_t number, const std::string& undo_result) {
+    std::string n = std::to_string(number);
+    return level(number,
+                 R"(
+extern int note(int);
+int f(int x) { return note(0); }
+int hook_before_switch1(void) { note()" +
+                     n + R"(1); return 0; }
+int hook_after_switch1(void) { note()" +
+                     n + R"(2); return 0; }
+int hook_before_undo1(void) { note()" +
+                     n + "3); return " + undo_result + R"(; }
+int hook_after_undo1(void) { note()" +
+                     n + R"(4); return 0; }
+)",
+                 {"f"});
+  };
+  ASSERT_EQ(patch(subject.pid(), level_with_hooks(1, "0")).outcome, Outcome::patched);
+  EXPECT_EQ(subject.ask("x"), "1112 2 3 4");
+  auto report = patch(subject.pid(), level_with_hooks(2, "note(0) > 90000000 ? 0 : 6"));
+  ASSERT_EQ(report.outcome, Outcome::patched) << report.reason;
+  EXPECT_EQ(report.reason, "");
+  EXPECT_EQ(subject.ask("x"), "13211422 2 3 4");  // the last four
+  // A hook that does not let the old level go keeps the new one out.
+  report = patch(subject.pid(), level_with_hooks(3, "0"));
+  EXPECT_EQ(report.outcome, Outcome::failed);
+  EXPECT_NE(report.reason.find("hook_before_undo1 of the patch returned 6"), std::string::npos)
+      << report.reason;
+  EXPECT_EQ(subject.ask("x"), "21142223 2 3 4");
+  report = info(subject.pid());
+  ASSERT_EQ(report.objects.size(), 1u);
+  EXPECT_EQ(report.objects[0].level, 2u);
 }
 
 TEST_F(Level, KeptDataIsCarriedOver) {

@@ -111,36 +111,22 @@ Leftovers find_leftovers(const Target& target) {
     out.states.push_back({RemoteAddress(image.region.address), State::kept});
     out.release.push_back(image);
   }
+  out.intents = find_intents(target);
+  if (!out.intents.empty()) out.found.push_back("memory for a patch was being mapped; freed");
   return out;
 }
-
-namespace {
-
-// In a stop, because where /proc/PID/mem is restricted only a stopped thread's tracer can write.
-Status write_states(remote::Session& session, const std::vector<StateChange>& states,
-                    const Limits& limits) {
-  remote::StopOptions options;
-  options.stop_window_us_max = limits.stop_window_us_max;
-  options.read_stacks = false;
-  auto stopped = session.stop(options, [&](remote::StoppedProcess& process) -> Status {
-    for (const StateChange& change : states) {
-      Bytes state;
-      append_le(state, static_cast<uint32_t>(change.state));
-      TRY_STATUS(process.write(change.region + static_cast<int64_t>(control_state_offset), state));
-      step("mended state");
-    }
-    return ok_status();
-  });
-  return stopped.ok() ? ok_status() : Status(stopped.take_error());
-}
-
-}  // namespace
 
 Status mend(remote::Session& session, Target& target, const Leftovers& leftovers,
             const Limits& limits, TransitionReport& report) {
   if (!leftovers.transition.end.empty())
     TRY_STATUS(run_transition(session, target, leftovers.transition, limits, report));
-  if (!leftovers.states.empty()) TRY_STATUS(write_states(session, leftovers.states, limits));
+  for (const StateChange& change : leftovers.states) {
+    Bytes state;
+    append_le(state, static_cast<uint32_t>(change.state));
+    TRY_STATUS(session.write(change.region + static_cast<int64_t>(control_state_offset), state));
+    step("mended state");
+  }
+  for (const Intent& intent : leftovers.intents) TRY_STATUS(end_intent(session, target, intent));
   TRY(size_t freed, release_images(session, target, leftovers.release, limits));
   (void)freed;
   return ok_status();

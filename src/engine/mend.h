@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/intent.h"
 #include "engine/target.h"
 #include "engine/transition.h"
 #include "remote/session.h"
@@ -15,6 +16,7 @@ struct Leftovers {
   Transition transition;            // a stop that ends what was cut off; may be empty
   std::vector<StateChange> states;  // to be written without a stop
   std::vector<Control> release;     // afterwards nobody can reach these
+  std::vector<Intent> intents;      // blocks that were being mapped
   std::vector<std::string> found;   // for people; empty: nothing was cut off
 };
 

@@ -18,15 +18,22 @@
 //
 // The kernel holds pointers too: signal handlers are asked for one by one (handlers.cc).
 //
-// A search that would have to stop a process for long is not made (searched_bytes_max): the image
-// is kept. Rejected: searching while the process runs, where a pointer can move from a place that
-// is yet to be read to one that has been.
+// How long the stop may be is limited (Limits::search_us_max). Each search is rehearsed while the
+// process runs, which tells how long it takes, and ends it early when a pointer is in plain sight.
+// What would take longer is not made: the image is kept, and used again. So a database with
+// gigabytes of heap is never stopped for longer, and keeps some kilobytes for each different patch
+// that was undone or replaced in its life.
+//
+// Rejected: to believe a search that was made while the process ran, where a pointer can move from
+// a place that is yet to be read to one that has been. To search only pages that were written since
+// (soft-dirty bits): they have to be cleared first, and belong to whoever else uses them; a
+// checkpoint of CRIU that is under way would lose pages. To search a copy-on-write snapshot (fork
+// in the process): while it exists, connections that the program closes stay open.
 #include "engine/release.h"
 
 #include <algorithm>
 #include <array>
 
-#include "base/file_system.h"
 #include "base/log.h"
 #include "engine/calls.h"
 #include "engine/handlers.h"
@@ -36,23 +43,18 @@
 #include "engine/steps.h"
 #include "engine/unsearched.h"
 #include "engine/unwinder.h"
+#include "remote/cpu_time.h"
 #include "remote/stack_scan.h"
 
 namespace livecare::engine {
 namespace {
 
+using remote::PointerHit;
 using remote::RemoteAddress;
 using remote::RemoteRange;
 
 constexpr size_t hits_max = 65536;  // most are left over
 constexpr std::array<uint64_t, 3> retry_after_us = {1'000, 5'000, 20'000};
-
-uint64_t private_bytes(pid_t pid) {
-  auto text = read_proc("/proc/" + std::to_string(pid) + "/status");
-  size_t at = text.ok() ? text->find("RssAnon:") : std::string::npos;
-  if (at == std::string::npos) return 0;
-  return std::strtoull(text->c_str() + at + sizeof "RssAnon:", nullptr, 10) * 1024;
-}
 
 void add_range(std::vector<RemoteRange>& ranges, uint64_t from, uint64_t to) {
   if (to > from) ranges.push_back({RemoteAddress(from), to - from});
@@ -79,86 +81,171 @@ void drop_stale(std::vector<remote::PointerHit>& hits, const std::vector<Control
   });
 }
 
+// One search for pointers into some images.
+class Search {
+ public:
+  Search(remote::Session& session, const std::vector<Control>& images, uint64_t us_max)
+      : session_(session),
+        images_(images),
+        us_max_(us_max),
+        unsearched_(session.pid()),
+        set_(ranges_of_all(images)) {
+    options_.hits_max = hits_max;
+    options_.us_max = us_max;
+    for (const Control& image : images)
+      options_.ignore.push_back({RemoteAddress(image.region.address), image.region.size});
+  }
+
+  // While the process runs: how long a stop for it would be (the same work; timed_out when it is
+  // more than us_max), and whether there is a stop worth while. What is found in global variables
+  // or on the heap will hardly be gone a moment later.
+  Result<bool> rehearse() {
+    TRY(maps_, remote::Maps::read(session_.pid()));
+    TRY(std::vector<PointerHit> hits, run({}));
+    return std::none_of(hits.begin(), hits.end(), [&](const PointerHit& hit) {
+      const remote::Mapping* mapping = maps_.find(hit.at);
+      return mapping != nullptr && (mapping->is_file() || mapping->path == "[heap]");
+    });
+  }
+
+  // In a stop.
+  Status search(remote::StoppedProcess& process, remote::Unwinder& unwinder) {
+    TRY(maps_, remote::Maps::read(session_.pid()));
+    TRY(hits_, run(process.tasks()));
+    too_many_ = hits_.size() >= hits_max;
+    StaleWords stale(unwinder, process, maps_);
+    drop_stale(hits_, images_, stale);
+    return ok_status();
+  }
+
+  // Afterwards: nothing points into these.
+  std::vector<Control> unreferenced() const {
+    std::vector<Control> free;
+    if (too_many_) return free;
+    for (const Control& image : images_) {
+      auto hit = std::find_if(hits_.begin(), hits_.end(), [&](const PointerHit& candidate) {
+        return image.region.holds(candidate.target.address());
+      });
+      if (hit == hits_.end()) {
+        free.push_back(image);
+      } else {
+        log(LogLevel::debug, "image at {:#x} is kept: a word at {:#x} (thread {}) points to {:#x}",
+            image.region.address, hit->at.address(), hit->tid, hit->target.address());
+      }
+    }
+    return free;
+  }
+
+ private:
+  static std::vector<RemoteRange> ranges_of_all(const std::vector<Control>& images) {
+    std::vector<RemoteRange> all;
+    for (const Control& image : images) {
+      std::vector<RemoteRange> own = searched_ranges(image);
+      all.insert(all.end(), own.begin(), own.end());
+    }
+    return all;
+  }
+
+  Result<std::vector<PointerHit>> run(std::span<const remote::StoppedTask> tasks) {
+    remote::PointerScanOptions options = options_;
+    uint64_t began = remote::cpu_time_us();
+    bool in_time = unsearched_.add_untouched(maps_, us_max_, options.ignore);
+    uint64_t spent = remote::cpu_time_us() - began;
+    if (!in_time || spent >= us_max_)
+      return make_error(ErrorCode::timed_out, fmt::format("process {}", session_.pid()),
+                        "has more address space than can be searched in {} us", us_max_);
+    options.us_max = us_max_ - spent;
+    return scanner_.scan(session_.memory(), maps_, tasks, set_, options);
+  }
+
+  remote::Session& session_;
+  const std::vector<Control>& images_;
+  uint64_t us_max_;
+  Unsearched unsearched_;
+  remote::RangeSet set_;
+  remote::PointerScanner scanner_;
+  remote::PointerScanOptions options_;
+  remote::Maps maps_;
+  std::vector<PointerHit> hits_;
+  bool too_many_ = false;
+};
+
 Result<std::vector<Control>> unreferenced(remote::Session& session, Target& target,
                                           const std::vector<Control>& images,
                                           const Limits& limits) {
-  std::vector<RemoteRange> all;
-  remote::PointerScanOptions scan;
-  scan.hits_max = hits_max;
-  for (const Control& image : images) {
-    std::vector<RemoteRange> own = searched_ranges(image);
-    all.insert(all.end(), own.begin(), own.end());
-    scan.ignore.push_back({RemoteAddress(image.region.address), image.region.size});
-  }
-  remote::RangeSet set(all);
-  std::vector<remote::PointerHit> hits;
-  bool too_many = false;
+  uint64_t us_max =
+      images.size() < kept_images_many ? limits.search_us_max : limits.search_for_many_us_max;
+  Search search(session, images, us_max);
+  TRY(bool worth_while, search.rehearse());
+  if (!worth_while) return std::vector<Control>();
   TRY(remote::Unwinder * unwinder, target.unwinder());
   remote::StopOptions options;
   options.stop_window_us_max = limits.stop_window_us_max;
-  TRY(remote::Maps maps, remote::Maps::read(session.pid()));
+  options.read_stacks = true;
   TRY(remote::StopReport report,
       session.stop(options, [&](remote::StoppedProcess& process) -> Status {
-        for (const RemoteRange& range : unsearched_ranges(process, maps))
-          scan.ignore.push_back(range);
-        TRY(hits, remote::scan_pointers(process.memory(), process.tasks(), set, scan));
-        too_many = hits.size() >= scan.hits_max;
-        StaleWords stale(*unwinder, process, maps);
-        drop_stale(hits, images, stale);
-        return ok_status();
+        return search.search(process, *unwinder);
       }));
   log(LogLevel::debug, "searched for pointers: {} us in the stop", report.stop_us);
-  std::vector<Control> free;
-  if (too_many) return free;
-  for (const Control& image : images) {
-    auto hit = std::find_if(hits.begin(), hits.end(), [&](const remote::PointerHit& candidate) {
-      return image.region.holds(candidate.target.address());
-    });
-    if (hit == hits.end()) {
-      free.push_back(image);
-    } else {
-      log(LogLevel::debug, "image at {:#x} is kept: a word at {:#x} (thread {}) points to {:#x}",
-          image.region.address, hit->at.address(), hit->tid, hit->target.address());
-    }
-  }
-  return free;
+  return search.unreferenced();
 }
 
-Result<bool> free_one(remote::Session& session, Target& target, const Control& image,
+void drop_with_handlers(std::vector<Control>& images, const std::vector<uint64_t>& handlers) {
+  std::erase_if(images, [&](const Control& image) {
+    return std::any_of(handlers.begin(), handlers.end(),
+                       [&](uint64_t handler) { return image.text.holds(handler); });
+  });
+}
+
+Status deregister_all(remote::Session& session, Target& target, const std::vector<Control>& images,
                       const Limits& limits) {
-  TRY(bool registered, is_registered(session.memory(), image));
+  bool any = false;
+  for (const Control& image : images) {
+    TRY(bool registered, is_registered(session.memory(), image));
+    any = any || registered;
+  }
+  if (!any) return ok_status();
   remote::BorrowOptions options;
   options.call_us_max = limits.remote_call_us_max;
-  if (registered) TRY_STATUS(allow_calls(target, options));
-  bool freed = false;
-  TRY_STATUS(session.borrow(options, [&](remote::BorrowedThread& thread) -> Status {
-    TRY(int signal, handler_inside(thread, image));
-    if (signal != 0) return ok_status();
-    Status removed = deregister_unwind_info(thread, image);
-    if (removed.ok()) removed = unmap_image(thread, image);
-    freed = removed.ok();
-    step("freed");
-    return removed;
-  }));
-  return freed;
+  TRY_STATUS(allow_calls(target, options));
+  return session.borrow(options, [&](remote::BorrowedThread& thread) -> Status {
+    for (const Control& image : images) TRY_STATUS(deregister_unwind_info(thread, image));
+    return ok_status();
+  });
+}
+
+// Takes those that can be freed off `left`.
+Result<size_t> free_some(remote::Session& session, Target& target, std::vector<Control>& left,
+                         const Limits& limits) {
+  // Asked before the search and after it: a program may take a handler out for a while, and has
+  // its address in memory meanwhile.
+  TRY(std::vector<uint64_t> handlers, signal_handlers(session, left));
+  std::vector<Control> candidates = left;
+  drop_with_handlers(candidates, handlers);
+  if (candidates.empty()) return size_t{0};
+  TRY(std::vector<Control> free, unreferenced(session, target, candidates, limits));
+  if (free.empty()) return size_t{0};
+  TRY(handlers, signal_handlers(session, free));
+  drop_with_handlers(free, handlers);
+  TRY_STATUS(deregister_all(session, target, free, limits));
+  TRY_STATUS(unmap_images(session, free));
+  step("freed");
+  for (const Control& image : free)
+    std::erase_if(left, [&](const Control& candidate) {
+      return candidate.region.address == image.region.address;
+    });
+  return free.size();
 }
 
 }  // namespace
 
 Result<size_t> release_images(remote::Session& session, Target& target,
                               const std::vector<Control>& images, const Limits& limits) {
-  if (images.empty() || private_bytes(session.pid()) > searched_bytes_max) return size_t{0};
   std::vector<Control> left = images;
   size_t freed = 0;
   for (size_t round = 0; !left.empty(); ++round) {
-    TRY(std::vector<Control> free, unreferenced(session, target, left, limits));
-    for (const Control& image : free) {
-      TRY(bool gone, free_one(session, target, image, limits));
-      if (gone) ++freed;
-      std::erase_if(left, [&](const Control& candidate) {
-        return candidate.region.address == image.region.address;
-      });
-    }
+    TRY(size_t now, free_some(session, target, left, limits));
+    freed += now;
     if (round == retry_after_us.size()) break;
     if (!left.empty()) TRY_STATUS(session.idle(retry_after_us[round]));
   }

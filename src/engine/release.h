@@ -15,8 +15,9 @@ namespace livecare::engine {
 Result<size_t> release_images(remote::Session& session, Target& target,
                               const std::vector<Control>& images, const Limits& limits);
 
-// A stop is only spent on a process with at most this much private memory to search; the images of
-// a larger one are kept and used again by the next patch.
-inline constexpr uint64_t searched_bytes_max = uint64_t{512} << 20;
+// From so many kept images on, Limits::search_for_many_us_max counts.
+inline constexpr size_t kept_images_many = 16;
+// A process that keeps more than this gets no further patch before it is restarted.
+inline constexpr uint64_t kept_bytes_max = uint64_t{64} << 20;
 
 }  // namespace livecare::engine

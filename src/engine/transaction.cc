@@ -19,7 +19,7 @@
 //
 //   killed while                  what is left                       the next patch or unpatch
 //   planning                      nothing
-//   mapping, before the header    an empty read-only mapping         nothing refers to it
+//   mapping, before the header    an empty mapping, and a record     unmaps it (intent.cc)
 //   staging                       an image in state `staged`         frees it
 //   in the stop                   `switching`, some jumps written    takes the jumps back, frees it
 //   after the stop                `live`                             nothing to mend
@@ -183,10 +183,10 @@ class Transaction {
     report_.in_the_way = report.in_the_way;
   }
 
-  Result<remote::BorrowOptions> borrow_options(bool for_calls) {
+  Result<remote::BorrowOptions> call_options() {
     remote::BorrowOptions options;
     options.call_us_max = limits_.remote_call_us_max;
-    if (for_calls) TRY_STATUS(allow_calls(target_, options));
+    TRY_STATUS(allow_calls(target_, options));
     return options;
   }
 
@@ -198,23 +198,124 @@ class Transaction {
       return status;
     }
     report_.outcome = Outcome::patched;
+    hooks_after(session, released_, HookWhen::after_undo);
     hooks_after(session, staged_, HookWhen::after_switch);
     release_undone(session);
     return ok_status();
   }
 
+  // A thread of the process is held for what only it can do, and not for the rest.
   Status stage_all(Session& session, const patchfmt::Patchset& patchset) {
-    bool for_calls =
-        std::any_of(plan_.objects.begin(), plan_.objects.end(),
-                    [&](const PlannedObject& planned) { return needs_calls(target_, planned); });
-    TRY(remote::BorrowOptions options, borrow_options(for_calls));
     uint64_t transaction = new_transaction();
+    std::vector<StageRequest> requests;
+    for (const PlannedObject& planned : plan_.objects)
+      requests.push_back(
+          {&planned, &patchset, transaction, static_cast<uint32_t>(plan_.objects.size())});
+    // Remote calls need an image for their stubs: an old one will do.
+    for (const StageRequest& request : requests)
+      if (request.planned->kept.empty()) {
+        TRY(Control control, map_one(session, request));
+        staged_.push_back(std::move(control));
+      }
+    TRY_STATUS(resolve_ifuncs(session));
+    std::vector<bool> reused(requests.size());
+    for (size_t i = 0; i < requests.size(); ++i) {
+      TRY(bool one, place_one(session, requests[i], i));
+      reused[i] = one;
+    }
+    TRY_STATUS(provide_tls_blocks(session, requests, reused));
+    for (size_t i = 0; i < requests.size(); ++i)
+      if (!reused[i])
+        TRY_STATUS(
+            write_image(session, staged_[i], plan_.objects[i], plan_.objects[i].resolution.values));
+    return calls_before_switch(session);
+  }
+
+  // Undone images that cannot be freed (release.cc) are as many as there were different patches.
+  Result<Control> map_one(Session& session, const StageRequest& request) {
+    uint64_t kept_bytes = 0;
+    for (const Control& image : target_.images().images)
+      if (image.state == State::kept) kept_bytes += image.region.size;
+    if (kept_bytes > kept_bytes_max)
+      return make_error(ErrorCode::refused, fmt::format("process {}", target_.pid()),
+                        "holds {} MiB of undone patches that something may still point to; "
+                        "restart it",
+                        kept_bytes >> 20);
+    return map_image(session, request);
+  }
+
+  // Where calls for this object find their stubs.
+  const Control& host_of(const PlannedObject& planned) const {
+    if (!planned.kept.empty()) return planned.kept.front();
+    auto found = std::find_if(staged_.begin(), staged_.end(), [&](const Control& image) {
+      return image.target_bias == planned.object.bias && image.build_id == planned.patch->build_id;
+    });
+    LIVECARE_ASSERT(found != staged_.end());
+    return *found;
+  }
+
+  Status resolve_ifuncs(Session& session) {
+    auto has_ifuncs = [](const PlannedObject& planned) {
+      return !planned.resolution.ifuncs.empty();
+    };
+    if (std::none_of(plan_.objects.begin(), plan_.objects.end(), has_ifuncs)) return ok_status();
+    TRY(remote::BorrowOptions options, call_options());
     return session.borrow(options, [&](BorrowedThread& thread) -> Status {
       for (PlannedObject& planned : plan_.objects)
-        TRY_STATUS(stage_one(
-            thread, planned,
-            {&planned, &patchset, transaction, static_cast<uint32_t>(plan_.objects.size())}));
-      TRY_STATUS(touch_entries(thread));
+        if (has_ifuncs(planned))
+          TRY_STATUS(call_ifuncs(thread, host_of(planned), planned.resolution));
+      return ok_status();
+    });
+  }
+
+  // Afterwards staged_[index] is the image of plan_.objects[index]; true: it is an old one, which
+  // holds all that it must.
+  Result<bool> place_one(Session& session, const StageRequest& request, size_t index) {
+    const PlannedObject& planned = *request.planned;
+    if (planned.kept.empty()) return false;
+    TRY(auto reused, reuse_image(session, target_, request, planned.resolution.values));
+    bool is_reused = reused.has_value();
+    if (!is_reused) {
+      TRY(reused, map_one(session, request));
+    }
+    staged_.insert(staged_.begin() + static_cast<ptrdiff_t>(index), std::move(*reused));
+    return is_reused;
+  }
+
+  // Their initial values may point into the images, which therefore have their places by now.
+  Status provide_tls_blocks(Session& session, const std::vector<StageRequest>& requests,
+                            const std::vector<bool>& reused) {
+    auto needs_block = [&](size_t i) {
+      return !reused[i] && plan_.objects[i].patch->new_tls_size != 0;
+    };
+    bool any = false;
+    for (size_t i = 0; i < requests.size(); ++i) any = any || needs_block(i);
+    if (!any) return ok_status();
+    TRY(remote::BorrowOptions options, call_options());
+    return session.borrow(options, [&](BorrowedThread& thread) -> Status {
+      for (size_t i = 0; i < requests.size(); ++i) {
+        if (!needs_block(i)) continue;
+        std::vector<SymbolValue>& values = plan_.objects[i].resolution.values;
+        place_image_symbols(*plan_.objects[i].patch, staged_[i].image, values);
+        TRY_STATUS(provide_tls_block(thread, target_, staged_[i], requests[i], values));
+      }
+      return ok_status();
+    });
+  }
+
+  Status calls_before_switch(Session& session) {
+    bool any =
+        std::any_of(plan_.objects.begin(), plan_.objects.end(), [&](const PlannedObject& planned) {
+          return needs_calls(target_, planned) ||
+                 (planned.current && has_hooks(*planned.current, HookWhen::before_undo));
+        });
+    if (!any) return ok_status();
+    TRY(remote::BorrowOptions options, call_options());
+    return session.borrow(options, [&](BorrowedThread& thread) -> Status {
+      for (Control& image : staged_) TRY_STATUS(register_unwind_info(thread, target_, image));
+      // As if the old level were undone and then the new one applied.
+      for (const PlannedObject& planned : plan_.objects)
+        if (planned.current) TRY_STATUS(run_hooks(thread, *planned.current, HookWhen::before_undo));
       for (const Control& image : staged_)
         TRY_STATUS(run_hooks(thread, image, HookWhen::before_switch));
       return ok_status();
@@ -223,37 +324,17 @@ class Transaction {
 
   // Makes private copies of the pages with jumps now, not in the stop, and finds out whether they
   // can be written.
-  Status touch_entries(BorrowedThread& thread) const {
+  Status touch_entries(Session& session) const {
     for (const Control& image : staged_)
       for (const ControlFunction& function : image.functions) {
-        TRY(Bytes first, thread.memory().read(RemoteAddress(function.jump_address), 1));
-        TRY_STATUS(thread.write(RemoteAddress(function.jump_address), first));
+        TRY(Bytes first, session.memory().read(RemoteAddress(function.jump_address), 1));
+        TRY_STATUS(session.write(RemoteAddress(function.jump_address), first));
       }
     return ok_status();
   }
 
-  Status stage_one(BorrowedThread& thread, PlannedObject& planned, const StageRequest& request) {
-    Resolution& resolution = planned.resolution;
-    if (!planned.kept.empty()) {
-      // Remote calls need an image for their stubs: an old one will do.
-      TRY_STATUS(call_ifuncs(thread, planned.kept.front(), resolution));
-      TRY(auto reused, reuse_image(thread, target_, request, resolution.values));
-      if (reused) {
-        staged_.push_back(*reused);
-        return register_unwind_info(thread, target_, staged_.back());
-      }
-    }
-    TRY(Control control, map_image(thread, request));
-    staged_.push_back(std::move(control));
-    Control& image = staged_.back();
-    TRY_STATUS(call_ifuncs(thread, image, resolution));
-    place_image_symbols(*planned.patch, image.image, resolution.values);
-    TRY_STATUS(provide_tls_block(thread, target_, image, request, resolution.values));
-    TRY_STATUS(write_image(thread, image, planned, resolution.values));
-    return register_unwind_info(thread, target_, image);
-  }
-
   Status switch_all(Session& session) {
+    TRY_STATUS(touch_entries(session));
     Transition transition;
     for (size_t i = 0; i < staged_.size(); ++i) {
       const auto& current = plan_.objects[i].current;
@@ -291,7 +372,7 @@ class Transaction {
       return has_hooks(image, HookWhen::before_undo);
     });
     if (before) {
-      TRY(remote::BorrowOptions options, borrow_options(true));
+      TRY(remote::BorrowOptions options, call_options());
       Status ran = session.borrow(options, [&](BorrowedThread& thread) -> Status {
         for (const Control& image : undone_)
           TRY_STATUS(run_hooks(thread, image, HookWhen::before_undo));
@@ -317,7 +398,7 @@ class Transaction {
         return other.region.address == image.region.address;
       });
       if (gone) continue;
-      auto options = borrow_options(true);
+      auto options = call_options();
       Status status = options.ok()
                           ? session.borrow(*options,
                                            [&](BorrowedThread& thread) {
@@ -333,7 +414,7 @@ class Transaction {
     bool any = std::any_of(images.begin(), images.end(),
                            [&](const Control& image) { return has_hooks(image, when); });
     if (!any) return;
-    auto options = borrow_options(true);
+    auto options = call_options();
     Status status = options.ok() ? session.borrow(*options,
                                                   [&](BorrowedThread& thread) -> Status {
                                                     for (const Control& image : images)

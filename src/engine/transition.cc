@@ -10,7 +10,7 @@
 //      A thread at the very entry of such a function is inside too: an old caller may have jumped
 //      there at its end, and has left nothing behind but arguments of its convention;
 //   3. the bytes to be replaced are compared with what they must be;
-//   4. states and bytes are written, each read back.
+//   4. states and bytes are written, then all of them read back at once.
 //
 // A thread in the way ends the attempt: everything resumes, and the next attempt comes after an
 // interval that grows by a quarter from wait_us_first to wait_us_max, until leave_wait_us_max is
@@ -59,7 +59,13 @@ class Switch {
         limits_(limits),
         report_(report),
         set_(searched_ranges(transition)),
-        entries_(entries_of(transition)) {}
+        entries_(entries_of(transition)),
+        states_(transition.begin) {
+    states_.insert(states_.end(), transition.end.begin(), transition.end.end());
+    for (const ByteChange& change : transition.bytes) live_.emplace_back(change.after.size());
+    live_states_.assign(states_.size(), Bytes(sizeof(uint32_t)));
+    ranges_.resize(live_.size() + live_states_.size());
+  }
 
   Status attempt(remote::StoppedProcess& process) {
     started_us_ = monotonic_us();
@@ -161,18 +167,58 @@ class Switch {
     return ok_status();
   }
 
+  // Everything that is going to change, and after the change, in one read.
+  Status read_all(remote::StoppedProcess& process) {
+    size_t next = 0;
+    auto add = [&](RemoteAddress from, Bytes& to) {
+      ranges_[next++] = {from, to.data(), to.size(), 0};
+    };
+    for (size_t i = 0; i < transition_.bytes.size(); ++i) add(transition_.bytes[i].at, live_[i]);
+    for (size_t i = 0; i < states_.size(); ++i) add(state_at(states_[i].region), live_states_[i]);
+    process.memory().read_many(ranges_);
+    for (const remote::ReadRange& range : ranges_)
+      if (range.done != range.size)  // unreadable, or execute-only: the slow way tells which
+        TRY_STATUS(
+            process.memory().read_into(range.from, {static_cast<uint8_t*>(range.to), range.size}));
+    return ok_status();
+  }
+
   Status compare(remote::StoppedProcess& process) {
-    found_.clear();
-    for (const ByteChange& change : transition_.bytes) {
-      TRY(Bytes live, process.memory().read(change.at, change.after.size()));
-      if (std::find(change.before.begin(), change.before.end(), live) == change.before.end())
+    TRY_STATUS(read_all(process));
+    for (size_t i = 0; i < transition_.bytes.size(); ++i) {
+      const ByteChange& change = transition_.bytes[i];
+      if (std::find(change.before.begin(), change.before.end(), live_[i]) == change.before.end())
         return make_error(ErrorCode::conflict, change.object,
                           "function {} at {:#x} holds {} instead of {}: somebody else changed it",
-                          change.function, change.at.address(), to_hex(live),
+                          change.function, change.at.address(), to_hex(live_[i]),
                           to_hex(change.before.front()));
-      found_.push_back(std::move(live));
     }
+    found_ = live_;
+    found_states_ = live_states_;
     return ok_status();
+  }
+
+  Status read_back(remote::StoppedProcess& process) {
+    TRY_STATUS(read_all(process));
+    for (size_t i = 0; i < transition_.bytes.size(); ++i) {
+      const ByteChange& change = transition_.bytes[i];
+      if (live_[i] != change.after)
+        return make_error(ErrorCode::io, change.object,
+                          "function {} at {:#x}: what was written reads back as {}",
+                          change.function, change.at.address(), to_hex(live_[i]));
+    }
+    for (size_t i = 0; i < states_.size(); ++i)
+      if (live_states_[i] != state_bytes(final_state(states_[i].region)))
+        return make_error(ErrorCode::io, "control header",
+                          "the state written at {:#x} reads back differently",
+                          states_[i].region.address());
+    return ok_status();
+  }
+
+  State final_state(RemoteAddress region) const {
+    auto last = std::find_if(states_.rbegin(), states_.rend(),
+                             [&](const StateChange& change) { return change.region == region; });
+    return last->state;
   }
 
   static Bytes state_bytes(State state) {
@@ -184,20 +230,18 @@ class Switch {
     return region + static_cast<int64_t>(control_state_offset);
   }
 
-  Status write_states(remote::StoppedProcess& process, const std::vector<StateChange>& changes) {
-    for (const StateChange& change : changes) {
-      TRY(Bytes before, process.memory().read(state_at(change.region), sizeof(uint32_t)));
-      states_found_.push_back({change.region, std::move(before)});
-      TRY_STATUS(process.write(state_at(change.region), state_bytes(change.state)));
+  Status write_states(remote::StoppedProcess& process, size_t until) {
+    for (; states_written_ < until; ++states_written_) {
+      const StateChange& change = states_[states_written_];
+      TRY_STATUS(process.put(state_at(change.region), state_bytes(change.state)));
       step("state");
     }
     return ok_status();
   }
 
   Status write_all(remote::StoppedProcess& process) {
-    written_ = 0;
-    states_found_.clear();
-    TRY_STATUS(write_states(process, transition_.begin));
+    written_ = states_written_ = 0;
+    TRY_STATUS(write_states(process, transition_.begin.size()));
     for (const DataCopy& copy : transition_.copies) {
       TRY(Bytes data, process.memory().read(copy.from, copy.size));
       TRY_STATUS(process.write(copy.to, data));
@@ -208,7 +252,8 @@ class Switch {
       TRY_STATUS(write_run(process, first, written_));
       step("bytes");
     }
-    return write_states(process, transition_.end);
+    TRY_STATUS(write_states(process, states_.size()));
+    return read_back(process);
   }
 
   // Changes of one group in one page go into one write, which no kill can cut.
@@ -242,8 +287,8 @@ class Switch {
       auto status = process.write(transition_.bytes[i].at, found_[i]);
       if (!status.ok()) return log(LogLevel::error, "{}", status.error().text());
     }
-    for (size_t i = states_found_.size(); i-- > 0;) {
-      auto status = process.write(state_at(states_found_[i].first), states_found_[i].second);
+    for (size_t i = states_written_; i-- > 0;) {
+      auto status = process.write(state_at(states_[i].region), found_states_[i]);
       if (!status.ok()) return log(LogLevel::error, "{}", status.error().text());
     }
   }
@@ -255,9 +300,11 @@ class Switch {
   remote::RangeSet set_;
   std::vector<uint64_t> entries_;  // sorted
   uint64_t started_us_ = 0;
-  size_t written_ = 0;
-  std::vector<Bytes> found_;
-  std::vector<std::pair<RemoteAddress, Bytes>> states_found_;
+  std::vector<StateChange> states_;        // transition_.begin, then transition_.end
+  std::vector<remote::ReadRange> ranges_;  // of the bytes, then of the states
+  std::vector<Bytes> live_, live_states_;
+  std::vector<Bytes> found_, found_states_;  // to be put back when a write fails
+  size_t written_ = 0, states_written_ = 0;
 };
 
 // Lets the process run for wait_us, and on for as long as the first thread in the way sleeps where

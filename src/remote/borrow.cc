@@ -38,6 +38,12 @@
 // lock for ever. Then we wait longer, and at last leave the thread in the call with nothing put
 // back: it returns through the pad and the frame, which is all that it needs.
 //
+// System calls whose effect can be seen from outside need less (Session::make_calls): a thread that
+// runs gets one frame for each call and is let go, so that it loses some microseconds and not a
+// round through the scheduler for each. It is the way that it would go if we were killed. Threads
+// asleep in a system call go the way above: they lose nothing by it, and their call is restarted by
+// the kernel itself.
+//
 // Not borrowed: threads on a signal stack or in a coroutine (no knowing what lies below their stack
 // pointer), inside a restartable sequence (it would be resumed in the middle), or under a seccomp
 // filter that we may not suspend (it could kill the process half-way).
@@ -46,6 +52,7 @@
 #include <linux/rseq.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -59,6 +66,7 @@
 #include "remote/signal_frame.h"
 #include "remote/stack_areas.h"
 #include "remote/status.h"
+#include "remote/urgent.h"
 
 namespace livecare::remote {
 
@@ -67,6 +75,7 @@ namespace {
 constexpr uint64_t stack_left_bytes_min = 96 << 10;  // for the frame and what a call needs
 constexpr uint64_t user_code_segment = 0x33;         // 64-bit
 constexpr uint64_t find_pause_us = 1000;
+constexpr useconds_t done_pause_us = 50;
 constexpr size_t sleepers_looked_at_max = 64;
 constexpr uint64_t syscall_us_max = 1'000'000;
 
@@ -90,15 +99,23 @@ bool is_fault(int signal) {
 class Borrowed final : public BorrowedThread {
  public:
   Borrowed(SessionImpl& session, Tracee& tracee, const Gadgets& gadgets,
-           const BorrowOptions& options)
-      : session_(session), tracee_(tracee), gadgets_(gadgets), options_(options) {}
+           const BorrowOptions& options, const Maps& maps, bool filtered)
+      : session_(session),
+        tracee_(tracee),
+        gadgets_(gadgets),
+        options_(options),
+        maps_(maps),
+        filtered_(filtered) {}
   ~Borrowed() override { give_back(); }
   Borrowed(const Borrowed&) = delete;
   Borrowed& operator=(const Borrowed&) = delete;
 
-  // The thread is stopped. Looks whether it can be borrowed; changes nothing but the stack below
-  // the red zone.
+  // The thread is stopped. Looks whether it can be borrowed, and makes its frame; changes nothing.
   Status take();
+  // Before calls are made in it: puts the frame below the red zone of the stack.
+  Status lay_frame();
+  // Makes the calls; see Session::make_calls.
+  Status make_calls(std::span<const RemoteSyscall> calls);
 
   pid_t tid() const override { return tracee_.tid; }
   const Memory& memory() const override { return session_.memory(); }
@@ -110,15 +127,17 @@ class Borrowed final : public BorrowedThread {
   }
 
  private:
-  Status check_place();
+  Status check_place(const Maps& maps);
+  Status send_off(std::span<const RemoteSyscall> calls);
+  bool may_be_filtered() const;
   Status check_rseq();
   Status check_stack();
   Result<StoppedTask> as_stopped(const Registers& registers, Bytes& stack) const;
   bool may_break_off() const;
   Status suspend_seccomp();
-  Registers registers_for(RemoteAddress code, std::initializer_list<uint64_t> arguments) const;
   Status begin(const Registers& registers, uint64_t mask);
   Status become(long number);
+  Result<uint64_t> ptraced_call(long number, std::span<const uint64_t> arguments);
   Status run_to_syscall_stop(uint64_t deadline_us);
   Status set_return(RemoteAddress address);
   Result<uint64_t> finish_call(RemoteAddress pad);
@@ -134,10 +153,13 @@ class Borrowed final : public BorrowedThread {
   Tracee& tracee_;
   const Gadgets& gadgets_;
   const BorrowOptions& options_;
+  const Maps& maps_;       // read before the thread was stopped
+  const bool filtered_;    // the same: under a seccomp filter
   ThreadContext context_;  // exact, as to be put back
   SignalFrame frame_;
   RemoteAddress return_to_;
-  bool changed_ = false;  // registers are not the thread's own
+  bool restarts_ = false;  // goes on with a system call that was interrupted
+  bool changed_ = false;   // registers are not the thread's own
   bool masked_ = false;
   bool called_ = false;    // FPU state may be different
   bool in_entry_ = false;  // stopped at the entry of a system call
@@ -145,11 +167,10 @@ class Borrowed final : public BorrowedThread {
   bool seccomp_suspended_ = false;
 };
 
-Status Borrowed::check_place() {
+Status Borrowed::check_place(const Maps& maps) {
   const Registers& r = context_.registers;
   if ((r.cs & 0xffff) != user_code_segment)
     return make_error(ErrorCode::unsupported, name(), "runs 32-bit code");
-  TRY(Maps maps, Maps::read(tracee_.tgid));
   RemoteAddress sp(r.rsp);
   const Mapping* stack = maps.find(sp);
   if (stack == nullptr || !stack->writable)
@@ -187,12 +208,12 @@ Status Borrowed::check_rseq() {
 }
 
 Result<StoppedTask> Borrowed::as_stopped(const Registers& registers, Bytes& stack) const {
-  TRY(Maps maps, Maps::read(tracee_.tgid));
   StoppedTask task;
   task.tgid = tracee_.tgid;
   task.tid = tracee_.tid;
   task.registers = registers;
-  auto used = StackAreas(maps).used(RemoteAddress(registers.rsp), RemoteAddress(registers.fs_base));
+  auto used =
+      StackAreas(maps_).used(RemoteAddress(registers.rsp), RemoteAddress(registers.fs_base));
   if (used) {
     stack = memory().read_prefix(used->start, std::min<uint64_t>(used->size, 8 << 20));
     task.stack_range = *used;
@@ -219,7 +240,21 @@ bool Borrowed::may_break_off() const {
   return task.ok() && options_.may_break_off(*task);
 }
 
+// PTRACE_SECCOMP_GET_METADATA answers EINVAL for a thread without a filter; only who may not ask
+// has to read /proc, which takes longer.
+bool Borrowed::may_be_filtered() const {
+  struct {
+    uint64_t filter = 0, flags = 0;
+  } metadata;
+  constexpr int seccomp_get_metadata = 0x420d;
+  return filtered_ ||
+         ::ptrace(static_cast<__ptrace_request>(seccomp_get_metadata), tracee_.tid,
+                  sizeof(metadata), &metadata) != -1 ||
+         errno != EINVAL;
+}
+
 Status Borrowed::suspend_seccomp() {
+  if (!may_be_filtered()) return ok_status();
   auto status = read_status(tracee_.tid);
   if (!status.ok()) return status.take_error();
   if (status->seccomp == 0) return ok_status();
@@ -237,7 +272,12 @@ Status Borrowed::suspend_seccomp() {
 
 Status Borrowed::take() {
   TRY(context_, read_context(tracee_.tid));
-  TRY_STATUS(check_place());
+  if (Status place = check_place(maps_); !place.ok()) {
+    // Its stack may be newer than the maps.
+    if (place.error().code != ErrorCode::busy) return place;
+    TRY(Maps fresh, Maps::read(tracee_.tgid));
+    TRY_STATUS(check_place(fresh));
+  }
   TRY_STATUS(check_rseq());
   TRY_STATUS(check_stack());
 
@@ -259,12 +299,16 @@ Status Borrowed::take() {
       r.rip -= 2;
     }
     r.orig_rax = ~uint64_t{0};
+    restarts_ = restart;
   }
   RemoteAddress below(context_.registers.rsp - red_zone_bytes - scratch_bytes);
   TRY(frame_, make_signal_frame(rewound, below, gadgets_.sigreturn));
   return_to_ = gadgets_.sigreturn;
-  TRY_STATUS(session_.memory().write(frame_.at, frame_.bytes, tracee_.tid));
   return suspend_seccomp();
+}
+
+Status Borrowed::lay_frame() {
+  return session_.memory().write(frame_.at, frame_.bytes, tracee_.tid);
 }
 
 Status Borrowed::set_return(RemoteAddress address) {
@@ -274,28 +318,6 @@ Status Borrowed::set_return(RemoteAddress address) {
   TRY_STATUS(session_.memory().write(frame_.at, word, tracee_.tid));
   return_to_ = address;
   return ok_status();
-}
-
-Registers Borrowed::registers_for(RemoteAddress code,
-                                  std::initializer_list<uint64_t> arguments) const {
-  LIVECARE_ASSERT(arguments.size() <= 6);
-  constexpr uint64_t eflags_clean = 0x202;
-  Registers r = context_.registers;
-  uint64_t values[6] = {};
-  std::copy(arguments.begin(), arguments.end(), values);
-  r.rip = code.address();
-  r.rsp = frame_.at.address();
-  r.rax = 0;
-  r.orig_rax = ~uint64_t{0};
-  r.rdi = values[0];
-  r.rsi = values[1];
-  r.rdx = values[2];
-  r.rcx = values[3];
-  r.r10 = values[3];
-  r.r8 = values[4];
-  r.r9 = values[5];
-  r.eflags = eflags_clean;
-  return r;
 }
 
 Status Borrowed::begin(const Registers& registers, uint64_t mask) {
@@ -363,10 +385,14 @@ Status Borrowed::run_to_syscall_stop(uint64_t deadline_us) {
 }
 
 Result<uint64_t> Borrowed::syscall(long number, std::initializer_list<uint64_t> arguments) {
+  return ptraced_call(number, {arguments.begin(), arguments.size()});
+}
+
+Result<uint64_t> Borrowed::ptraced_call(long number, std::span<const uint64_t> arguments) {
   TRY_STATUS(set_return(gadgets_.sigreturn));  // the pad may be what this call unmaps
-  Registers r = registers_for(gadgets_.syscall_ret, arguments);
-  r.rax = SYS_rt_sigreturn;
-  r.rsp += sizeof(uint64_t);  // where the kernel expects it: behind the return address
+  // Where the kernel expects the frame: behind the return address.
+  Registers r = call_registers(context_.registers, gadgets_.syscall_ret,
+                               frame_.at + sizeof(uint64_t), SYS_rt_sigreturn, arguments);
   TRY_STATUS(begin(r, ~uint64_t{0}));
   uint64_t deadline = monotonic_us() + syscall_us_max;
   TRY_STATUS(run_to_syscall_stop(deadline));  // entry
@@ -389,7 +415,9 @@ Result<uint64_t> Borrowed::call(RemoteAddress function, RemoteAddress pad,
     return make_error(ErrorCode::internal, name(), "no return pad at {:#x}", pad.address());
   TRY_STATUS(set_return(pad));
   called_ = true;
-  TRY_STATUS(begin(registers_for(function, arguments), all_but_faults()));
+  TRY_STATUS(begin(call_registers(context_.registers, function, frame_.at, 0,
+                                  {arguments.begin(), arguments.size()}),
+                   all_but_faults()));
   return finish_call(pad);
 }
 
@@ -432,6 +460,27 @@ Status Borrowed::leave_system_call() {
   return run_to_syscall_stop(monotonic_us() + syscall_us_max);
 }
 
+Status Borrowed::make_calls(std::span<const RemoteSyscall> calls) {
+  if (!restarts_ && !seccomp_suspended_ && tracee_.kind == StopKind::trap) return send_off(calls);
+  for (const RemoteSyscall& call : calls) {
+    TRY(uint64_t result, ptraced_call(call.number, call.arguments));
+    (void)result;
+  }
+  return ok_status();
+}
+
+// The way that a thread goes when we are killed, taken on purpose.
+Status Borrowed::send_off(std::span<const RemoteSyscall> calls) {
+  CallChain chain =
+      make_call_chain(context_.registers, frame_, gadgets_.syscall_ret, gadgets_.sigreturn, calls);
+  TRY_STATUS(session_.memory().write(chain.frames.at, chain.frames.bytes, tracee_.tid));
+  if (!write_registers_if_alive(tracee_, chain.begin)) return gone();
+  changed_ = true;
+  TRY_STATUS(write_signal_mask(tracee_.tid, ~uint64_t{0}));
+  resume(tracee_);
+  return ok_status();
+}
+
 // Brings the thread to a stop on the border of user mode (where the kernel looks at the restart
 // code), then: FPU, mask, registers.
 void Borrowed::give_back() {
@@ -470,27 +519,28 @@ void Borrowed::give_back() {
 
 namespace {
 
-// Threads in the order in which they are to be asked: first those that can be restarted exactly.
-int rank(const SleepPlace& place) {
-  if (!place.asleep) return 1;
+// Threads in the order in which they are to be asked: sleepers before those that run, and first
+// those whose call is restarted exactly even if we are killed. (A signal that comes at that moment
+// can be missed by a sigsuspend, and by a pause, which has that race by itself.)
+int rank(const Sleep& sleep) {
+  const SleepPlace& place = sleep.place;
+  if (!place.asleep) return 2;
+  if (sleep.socket.limit_ns != 0) return 3;
   switch (place.number) {
-    case SYS_pause:
     case SYS_rt_sigsuspend:
     case SYS_ppoll:
     case SYS_pselect6:
     case SYS_restart_syscall:
-      return 4;
+      return 5;
     case SYS_nanosleep:
     case SYS_clock_nanosleep:
     case SYS_poll:
-      return 3;
+      return 4;
     case SYS_futex:
-      return place.arguments[3] == 0 ? 0 : 3;
-    case SYS_epoll_wait:
-    case SYS_epoll_pwait:
-      return static_cast<int32_t>(place.arguments[3]) < 0 ? 0 : 2;
+      return place.arguments[3] == 0 ? 0 : 4;
     default:
-      return 0;
+      if (has_time_limit(place)) return 3;
+      return may_be_cut_off(place) ? 1 : 0;
   }
 }
 
@@ -510,6 +560,11 @@ bool stop_one(SessionImpl& session, Tracee& tracee, uint64_t deadline_us) {
   session.timer().stop();
   if (!stopped) return false;
   session.note_stop(tracee);
+  // At once: were we killed before, the program would see the EINTR.
+  Registers registers{};
+  if (read_registers_if_alive(tracee, registers) && was_interrupted(registers) &&
+      rewind_call(session.memory(), tracee.tgid, tracee.tid, tracee.sleep, registers))
+    write_registers_if_alive(tracee, registers);
   // From a group stop a tracee can be made to run alone; afterwards it is found in it again.
   if (tracee.kind == StopKind::trap || tracee.kind == StopKind::group) return true;
   resume(tracee);  // a signal first, then again
@@ -518,34 +573,42 @@ bool stop_one(SessionImpl& session, Tracee& tracee, uint64_t deadline_us) {
 
 }  // namespace
 
-Status SessionImpl::borrow(const BorrowOptions& options,
-                           const std::function<Status(BorrowedThread&)>& work) {
-  TRY(Gadgets gadgets, find_gadgets(memory_));
+Status SessionImpl::with_borrowed(const BorrowOptions& options,
+                                  const std::function<Status(Borrowed&)>& use) {
+  if (!gadgets_) {
+    TRY(gadgets_, find_gadgets(memory_));
+    prepare_signal_frames();
+  }
   uint64_t deadline = monotonic_us() + options.find_us_max;
   Error last = make_error(ErrorCode::busy, fmt::format("process {}", pid()),
                           "no thread of it could be stopped; try again later");
   for (;;) {
     pump();
     TRY_STATUS(check_alive());
+    TRY(Maps maps, Maps::read(pid()));
     std::vector<std::pair<int, pid_t>> candidates;
     size_t looked_at = 0;
     for (Tracee& tracee : tracees_) {
       if (tracee.tgid != pid() || tracee.state != TraceeState::running) continue;
       if (looked_at++ < sleepers_looked_at_max)
-        observe_sleep(tracee.tgid, tracee.tid, has_time_limit, tracee.sleep);
-      candidates.emplace_back(rank(tracee.sleep.place), tracee.tid);
+        observe_sleep(memory_, tracee.tgid, tracee.tid, tracee.sleep);
+      candidates.emplace_back(rank(tracee.sleep), tracee.tid);
     }
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (auto [order, tid] : candidates) {
+    for (const auto& candidate : candidates) {
+      pid_t tid = candidate.second;
       auto found = std::find_if(tracees_.begin(), tracees_.end(),
                                 [&](const Tracee& t) { return t.tid == tid; });
+      auto status = read_status(tid);
+      if (!status.ok()) continue;
       constexpr uint64_t stop_us_max = 50'000;
+      Urgent urgent;
       if (!stop_one(*this, *found, std::min(deadline, monotonic_us() + stop_us_max))) continue;
       std::optional<Borrowed> thread;
-      thread.emplace(*this, *found, gadgets, options);
+      thread.emplace(*this, *found, *gadgets_, options, maps, status->seccomp != 0);
       Status taken = thread->take();
-      if (taken.ok()) return work(*thread);
+      if (taken.ok()) return use(*thread);
       last = taken.take_error();
       thread.reset();
       if (last.code == ErrorCode::process_died) TRY_STATUS(check_alive());
@@ -554,6 +617,37 @@ Status SessionImpl::borrow(const BorrowOptions& options,
     if (monotonic_us() > deadline) return last;
     TRY_STATUS(idle(find_pause_us));
   }
+}
+
+Status SessionImpl::borrow(const BorrowOptions& options,
+                           const std::function<Status(BorrowedThread&)>& work) {
+  return with_borrowed(options, [&](Borrowed& thread) -> Status {
+    TRY_STATUS(thread.lay_frame());
+    return work(thread);
+  });
+}
+
+Status SessionImpl::write(RemoteAddress to, ByteView bytes) {
+  Status written = memory_.write(to, bytes);
+  if (written.ok() || written.error().code != ErrorCode::permission) return written;
+  return with_borrowed({}, [&](Borrowed& thread) { return thread.write(to, bytes); });
+}
+
+Status SessionImpl::make_calls(std::span<const RemoteSyscall> calls,
+                               const std::function<bool()>& done) {
+  if (calls.empty()) return ok_status();
+  TRY_STATUS(with_borrowed({}, [&](Borrowed& thread) { return thread.make_calls(calls); }));
+  uint64_t deadline = monotonic_us() + syscall_us_max;
+  while (!done()) {
+    ::usleep(done_pause_us);  // the CPU may be the one that the thread needs
+    pump();
+    TRY_STATUS(check_alive());
+    if (monotonic_us() > deadline)
+      return make_error(ErrorCode::refused, fmt::format("process {}", pid()),
+                        "system call {} made in it had no effect (out of memory or of mappings?)",
+                        calls.back().number);
+  }
+  return ok_status();
 }
 
 }  // namespace livecare::remote

@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "remote/maps.h"
 #include "remote/session.h"
 #include "remote/target_test.h"
 
@@ -148,6 +150,74 @@ TEST(Borrow, TheCallerDecidesWhichThread) {
   EXPECT_NE(outcome.error().text().find("not this one"), std::string::npos);
   EXPECT_GT(asked, 1);
   EXPECT_TRUE(advances(target.pid(), at.counter));
+}
+
+TEST(Borrow, AThreadThatRunsMakesCallsByItself) {
+  Target target = Target::start(functions);
+  Addresses at = addresses_of(target);
+  constexpr uint64_t bytes = 3 * 4096;
+  Status outcome = with_session(target.pid(), {}, [&](Session& session) -> Status {
+    TRY(Maps before, Maps::read(target.pid()));
+    RemoteAddress place = before.find_gap({at.sum, 1}, bytes).value();
+    auto protections = [&] {
+      std::string text;
+      auto maps = Maps::read(target.pid());
+      for (int64_t page = 0; page < 3; ++page) {
+        const Mapping* mapping = maps.ok() ? maps->find(place + page * 4096) : nullptr;
+        text += mapping == nullptr    ? '-'
+                : mapping->executable ? 'x'
+                : mapping->writable   ? 'w'
+                                      : 'r';
+      }
+      return text;
+    };
+    auto map = [&](uint64_t first, uint64_t size, int protection) {
+      return RemoteSyscall{SYS_mmap,
+                           {place.address() + first, size, static_cast<uint64_t>(protection),
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ~uint64_t{0}, 0}};
+    };
+    for (int i = 0; i < 20; ++i) {
+      const RemoteSyscall make[] = {map(0, bytes, PROT_READ),
+                                    map(4096, 4096, PROT_READ | PROT_EXEC),
+                                    map(8192, 4096, PROT_READ | PROT_WRITE)};
+      TRY_STATUS(session.make_calls(make, [&] { return protections() == "rxw"; }));
+      const RemoteSyscall take[] = {{SYS_munmap, {place.address(), bytes}}};
+      TRY_STATUS(session.make_calls(take, [&] { return protections() == "---"; }));
+    }
+    const RemoteSyscall wrong[] = {{SYS_munmap, {1, 1}}};
+    EXPECT_FALSE(session.make_calls(wrong, [] { return false; }).ok());
+    return ok_status();
+  });
+  EXPECT_TRUE(outcome.ok()) << outcome.error().text();
+  EXPECT_TRUE(advances(target.pid(), at.counter));
+}
+
+// From the first moment that we have it: were we killed later, the program would see EINTR.
+TEST(Borrow, ACallIsRewoundBeforeTheThreadIsLookedAt) {
+  Target target = Target::start(R"(
+    #include <stdio.h>
+    #include <sys/epoll.h>
+    int main(void) {
+      int ep = epoll_create1(0); struct epoll_event event;
+      printf("ready\n"); fflush(stdout);
+      for (;;) if (epoll_wait(ep, &event, 1, -1) < 0) { printf("EINTR\n"); fflush(stdout); }
+    })");
+  ::usleep(20'000);
+  BorrowOptions options;
+  uint64_t rax = 0;
+  options.acceptable = [&](const StoppedTask& task) -> Status {
+    Registers now{};
+    EXPECT_EQ(::ptrace(PTRACE_GETREGS, task.tid, nullptr, &now), 0);
+    rax = now.rax;
+    return ok_status();
+  };
+  Status outcome = with_session(target.pid(), {}, [&](Session& session) {
+    return session.borrow(options, [](BorrowedThread&) { return ok_status(); });
+  });
+  EXPECT_TRUE(outcome.ok()) << outcome.error().text();
+  constexpr int64_t erestartnohand = 514;
+  EXPECT_EQ(static_cast<int64_t>(rax), -erestartnohand);
+  EXPECT_EQ(target.line(50), "");
 }
 
 }  // namespace

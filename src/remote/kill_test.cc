@@ -150,6 +150,8 @@ bool work_on(pid_t pid) {
   Status outcome = with_session(pid, {}, [&](Session& session) -> Status {
     Status called = session.borrow({}, call_in);
     if (!called.ok()) return called;
+    const RemoteSyscall calls[] = {{SYS_getpid, {}}, {SYS_gettid, {}}, {SYS_getuid, {}}};
+    TRY_STATUS(session.make_calls(calls, [] { return true; }));
     TRY(StopReport report, session.stop({}, [](StoppedProcess&) { return ok_status(); }));
     return report.tasks == 1 ? ok_status() : Status(make_error(ErrorCode::internal, "", "tasks"));
   });

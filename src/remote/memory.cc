@@ -130,7 +130,7 @@ bool Memory::read_many(std::span<ReadRange> ranges) const {
   return true;
 }
 
-Status Memory::write(RemoteAddress to, ByteView bytes, pid_t poke_tid) const {
+Status Memory::put(RemoteAddress to, ByteView bytes, pid_t poke_tid) const {
   size_t done = 0;
   while (done < bytes.size()) {
     ssize_t put = ::pwrite(mem_.get(), bytes.data() + done, bytes.size() - done,
@@ -150,6 +150,11 @@ Status Memory::write(RemoteAddress to, ByteView bytes, pid_t poke_tid) const {
         poke(to + static_cast<int64_t>(done), *bytes.slice(done, bytes.size() - done), poke_tid));
     break;
   }
+  return ok_status();
+}
+
+Status Memory::write(RemoteAddress to, ByteView bytes, pid_t poke_tid) const {
+  TRY_STATUS(put(to, bytes, poke_tid));
   TRY(Bytes now, read(to, bytes.size()));
   if (!(ByteView(now) == bytes))
     return make_error(ErrorCode::io, process_name(pid_),

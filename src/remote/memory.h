@@ -54,6 +54,9 @@ class Memory {
   // poke_tid: a stopped tracee of the calling thread, for when /proc/PID/mem refuses (0: none).
   Status write(RemoteAddress to, ByteView bytes, pid_t poke_tid = 0) const;
 
+  // write() without the reading back: for many writes in a stop, which are read back together.
+  Status put(RemoteAddress to, ByteView bytes, pid_t poke_tid = 0) const;
+
   // Writes the byte at `at` over itself, which finds out whether write() works on that page.
   // Use an address that is going to be written anyway: the page becomes a private copy.
   Status probe_write(RemoteAddress at) const;

@@ -10,9 +10,11 @@ namespace {
 
 std::vector<PointerHit> scan(Target& target, RemoteRange range, PointerScanOptions options = {}) {
   std::vector<PointerHit> hits;
+  PointerScanner scanner;
   Status outcome = with_session(target.pid(), {}, [&](Session& session) -> Status {
     TRY(StopReport report, session.stop({}, [&](StoppedProcess& process) -> Status {
-      TRY(hits, scan_pointers(process.memory(), process.tasks(), RangeSet({range}), options));
+      TRY(Maps maps, Maps::read(process.memory().pid()));
+      TRY(hits, scanner.scan(process.memory(), maps, process.tasks(), RangeSet({range}), options));
       return ok_status();
     }));
     (void)report;

@@ -40,6 +40,8 @@
 #include <cerrno>
 #include <ctime>
 
+#include "base/clock.h"
+
 namespace livecare::remote {
 
 namespace {
@@ -229,9 +231,34 @@ bool has_time_limit(const SleepPlace& place) {
   return has_time(*call, arguments);
 }
 
+bool may_be_cut_off(const SleepPlace& place) {
+  const Call* call = find_call(static_cast<uint64_t>(place.number));
+  return place.asleep && call != nullptr && call->eintr;
+}
+
+namespace {
+
+// Whether the call has waited for as long as its socket says.
+bool is_over(const Memory& memory, pid_t pid, pid_t tid, const Sleep& before,
+             const Registers& registers) {
+  const SocketWait& wait = before.socket;
+  if (wait.limit_ns == 0 || !same_call(before, registers)) return false;
+  if (slept_ns(pid, tid, before) == 0) return false;
+  if (monotonic_ns() - wait.begun_ns >= wait.limit_ns) return true;
+  // Has stopped once since then; when it sleeps again, that is one more.
+  write_begin(memory, before.place, before.voluntary + 2, wait.begun_ns);
+  return false;
+}
+
+}  // namespace
+
 bool rewind_call(const Memory& memory, pid_t pid, pid_t tid, const Sleep& before,
                  Registers& registers) {
   if (!was_interrupted(registers)) return false;
+  if (is_over(memory, pid, tid, before, registers)) {
+    registers.rax = static_cast<uint64_t>(before.socket.over_result);
+    return true;
+  }
   rewind_time(memory, pid, tid, before, *find_call(registers.orig_rax), registers);
   registers.rax = -erestartnohand;
   return true;

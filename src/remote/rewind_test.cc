@@ -5,7 +5,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <sstream>
+#include <vector>
 
 #include "base/clock.h"
 #include "remote/borrow.h"
@@ -237,6 +239,24 @@ const Case socket_cases[] = {
     {"connect", sockets, "hear(); reach()", "reach()", "accept(l, 0, 0)", LONG_MIN, 0, 0},
 };
 
+// The limit of the socket is that of the test: it counts from the call, not from the last stop.
+constexpr const char* within =
+    "(tv.tv_sec = wait_for / 1000, tv.tv_usec = wait_for % 1000 * 1000, ";
+const std::string limited_calls[] = {
+    within + std::string("limit(s[0]), recv(s[0], b, 1, 0))"),
+    within + std::string("limit(s[0]), send(s[0], b, 1, 0))"),
+    within + std::string("limit(l), (accept(l, 0, 0) > 0 ? 1 : -1))"),
+    within + std::string("reach())"),
+};
+const Case limited_cases[] = {
+    {"recv", sockets, pair_setup, limited_calls[0].c_str(), "put()", -1, EAGAIN, 1},
+    {"send", sockets, full_setup, limited_calls[1].c_str(), "drain()", -1, EAGAIN, 1},
+    {"accept", sockets, "hear()", limited_calls[2].c_str(), "(tv.tv_sec = 20, reach())", -1, EAGAIN,
+     1},
+    {"connect", sockets, "hear(); reach()", limited_calls[3].c_str(), "accept(l, 0, 0)", -1, EAGAIN,
+     0},
+};
+
 const Case aio_cases[] = {
     {"io_getevents",
      "static aio_context_t ctx; static struct io_event got[1]; static int fd;\n"
@@ -273,11 +293,75 @@ TEST(Rewind, SignalWaits) {
 TEST(Rewind, Sockets) {
   for (const Case& one : socket_cases) check(one, false);
 }
+TEST(Rewind, SocketsWithALimit) {
+  for (const Case& one : limited_cases) check(one, false);
+}
+
+// What a single stop costs: the wait is longer by what it had waited before, and no more.
+TEST(Rewind, ALimitOfASocketBeginsAnewOnce) {
+  Case one = limited_cases[0];
+  Target target = Target::start(source_of(one));
+  ::usleep(wait_ms / 2 * 1000);
+  Status outcome = with_session(target.pid(), {}, [&](Session& session) -> Status {
+    TRY(StopReport report, session.stop({}, [](StoppedProcess&) { return ok_status(); }));
+    EXPECT_EQ(report.rewound, 1u);
+    return ok_status();
+  });
+  EXPECT_TRUE(outcome.ok()) << outcome.error().text();
+  Seen seen;
+  std::istringstream(target.line()) >> seen.value >> seen.error >> seen.ms;
+  EXPECT_EQ(seen.value, -1);
+  EXPECT_EQ(seen.error, EAGAIN);
+  EXPECT_GE(seen.ms, wait_ms - 2);
+  EXPECT_LE(seen.ms, wait_ms + wait_ms / 2 + late_ms);
+}
+
 TEST(Rewind, AsynchronousIo) {
   for (const Case& one : aio_cases) check(one, false);
 }
 TEST(Rewind, CallsThatTheKernelRestarts) {
   for (const Case& one : restarted_cases) check(one, false);
+}
+
+// A thread that would show EINTR if we were killed is not left so while all others are stopped.
+TEST(Rewind, ThreadsAreNotExposedForLong) {
+  Target target = Target::start(R"(
+    #include <pthread.h>
+    #include <stdio.h>
+    #include <sys/epoll.h>
+    #include <unistd.h>
+    static void *wait_long(void *p) {
+      struct epoll_event event;
+      int ep = epoll_create1(0);
+      for (;;) if (epoll_wait(ep, &event, 1, -1) < 0) { printf("EINTR\n"); fflush(stdout); }
+      return p;
+    }
+    int main(void) {
+      pthread_t thread;
+      for (int i = 0; i < 100; i++) pthread_create(&thread, 0, wait_long, 0);
+      usleep(50000);
+      printf("ready\n"); fflush(stdout);
+      for (;;) pause();
+    })",
+                                {"-lpthread"});
+  std::vector<uint64_t> exposed, gathered;
+  Status outcome = with_session(target.pid(), {}, [&](Session& session) -> Status {
+    for (int i = 0; i < 31; ++i) {
+      TRY(StopReport report, session.stop({}, [](StoppedProcess&) { return ok_status(); }));
+      EXPECT_EQ(report.rewound, 100u);
+      exposed.push_back(report.exposed_us);
+      gathered.push_back(report.gather_us);
+      TRY_STATUS(session.idle(5'000));
+    }
+    return ok_status();
+  });
+  EXPECT_TRUE(outcome.ok()) << outcome.error().text();
+  std::sort(exposed.begin(), exposed.end());
+  std::sort(gathered.begin(), gathered.end());
+  EXPECT_LT(exposed[15], gathered[15] / 2);
+  RecordProperty("exposed_us", static_cast<int>(exposed[15]));
+  RecordProperty("gathered_us", static_cast<int>(gathered[15]));
+  EXPECT_EQ(target.line(50), "");
 }
 
 // The borrowed thread is the one that waits, or the other one; both must not notice.

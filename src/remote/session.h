@@ -18,6 +18,7 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <span>
@@ -68,6 +69,8 @@ class StoppedProcess {
   virtual const Memory& memory() const = 0;
   // Memory::write with the fallback to PTRACE_POKEDATA.
   virtual Status write(RemoteAddress to, ByteView bytes) = 0;
+  // The same without reading back, which is up to the caller.
+  virtual Status put(RemoteAddress to, ByteView bytes) = 0;
   // Once called, every task is resumed and released for good (detached) when the callback returns.
   virtual void release_after() = 0;
 };
@@ -78,6 +81,15 @@ struct StopReport {
   uint64_t work_us = 0;    // of it: the callback
   uint32_t tasks = 0;
   uint32_t rewound = 0;  // system calls that were rewound so that no EINTR shows
+  // The longest time from interrupting such a thread to having rewound it: were we killed in it,
+  // the program would see the EINTR.
+  uint64_t exposed_us = 0;
+};
+
+inline constexpr size_t call_arguments_max = 6;
+struct RemoteSyscall {
+  long number = 0;
+  std::array<uint64_t, call_arguments_max> arguments{};
 };
 
 class BorrowedThread;  // remote/borrow.h
@@ -109,6 +121,16 @@ class Session {
   // Borrows one thread of the process for remote system calls and calls; the others run on.
   virtual Status borrow(const BorrowOptions& options,
                         const std::function<Status(BorrowedThread&)>& work) = 0;
+
+  // Memory::write; where /proc/PID/mem may not be written, on a thread that is stopped for it.
+  virtual Status write(RemoteAddress to, ByteView bytes) = 0;
+
+  // Has one thread make these system calls, in this order. A thread that is asleep is preferred;
+  // one that runs is held only until it is sent off: it makes the calls by itself and goes on.
+  // Their results are then not known, so `done` looks for their effect; it is asked until it says
+  // true.
+  virtual Status make_calls(std::span<const RemoteSyscall> calls,
+                            const std::function<bool()>& done) = 0;
 
   // Lets the process run for that long, passing its signals on.
   virtual Status idle(uint64_t us) = 0;

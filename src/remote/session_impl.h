@@ -3,9 +3,11 @@
 
 #include <csignal>
 #include <ctime>
+#include <optional>
 #include <vector>
 
 #include "base/fd.h"
+#include "remote/gadgets.h"
 #include "remote/maps.h"
 #include "remote/session.h"
 #include "remote/stack_areas.h"
@@ -28,6 +30,8 @@ class WaitTimer {
   bool valid_ = false;
 };
 
+class Borrowed;
+
 class SessionImpl final : public Session {
  public:
   explicit SessionImpl(Memory memory) : memory_(std::move(memory)) {}
@@ -42,6 +46,9 @@ class SessionImpl final : public Session {
                           const std::function<Status(StoppedProcess&)>& work) override;
   Status borrow(const BorrowOptions& options,
                 const std::function<Status(BorrowedThread&)>& work) override;
+  Status write(RemoteAddress to, ByteView bytes) override;
+  Status make_calls(std::span<const RemoteSyscall> calls,
+                    const std::function<bool()>& done) override;
   Status idle(uint64_t us) override;
 
   // --- for stop.cc and borrow.cc ---
@@ -60,6 +67,8 @@ class SessionImpl final : public Session {
 
  private:
   Status adopt(pid_t tgid, pid_t tid, size_t& found);
+  // Stops threads until one can be borrowed, and uses that.
+  Status with_borrowed(const BorrowOptions& options, const std::function<Status(Borrowed&)>& use);
   bool knows(pid_t tid) const;
   bool is_stranger(pid_t pid) const;
   size_t threads_known() const;
@@ -70,6 +79,7 @@ class SessionImpl final : public Session {
   WaitTimer timer_;
   Fd task_directory_;
   Fd load_average_;
+  std::optional<Gadgets> gadgets_;  // found once
   uint64_t last_pid_seen_ = 0;
   std::vector<pid_t> strangers_;  // among the last process IDs: known to have memory of their own
   bool dead_ = false;

@@ -16,6 +16,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 namespace livecare::remote {
@@ -39,15 +40,28 @@ constexpr uint64_t stack_flags_at = ucontext_at + 24;
 constexpr uint64_t mcontext_at = ucontext_at + 40;
 constexpr uint64_t mask_at = mcontext_at + 256;
 
+constexpr unsigned features_max = 63;
+
+// Where each feature ends in the standard-format XSAVE area. Asked once: a hypervisor may take long
+// to answer CPUID.
+const std::array<uint64_t, features_max>& feature_ends() {
+  static const auto ends = [] {
+    std::array<uint64_t, features_max> table{};
+    for (unsigned bit = 2; bit < features_max; ++bit) {
+      unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+      __cpuid_count(0xd, bit, eax, ebx, ecx, edx);
+      if (eax != 0 && (ecx & 1) == 0) table[bit] = uint64_t{ebx} + eax;
+    }
+    return table;
+  }();
+  return ends;
+}
+
 // The size of the standard-format XSAVE area that holds these features.
 uint64_t xstate_size(uint64_t features) {
   uint64_t size = legacy_bytes + header_bytes;
-  for (unsigned bit = 2; bit < 63; ++bit) {
-    if ((features >> bit & 1) == 0) continue;
-    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    __cpuid_count(0xd, bit, eax, ebx, ecx, edx);
-    if (eax != 0 && (ecx & 1) == 0) size = std::max<uint64_t>(size, uint64_t{ebx} + eax);
-  }
+  for (unsigned bit = 2; bit < features_max; ++bit)
+    if ((features >> bit & 1) != 0) size = std::max(size, feature_ends()[bit]);
   return size;
 }
 
@@ -85,6 +99,10 @@ void store_mcontext(Bytes& frame, const Registers& r, RemoteAddress fpstate) {
 }
 
 }  // namespace
+
+void prepare_signal_frames() {
+  (void)feature_ends();
+}
 
 Result<ThreadContext> read_context(pid_t tid) {
   std::string object = fmt::format("thread {}", tid);
@@ -147,6 +165,57 @@ Result<SignalFrame> make_signal_frame(const ThreadContext& context, RemoteAddres
   store_le(frame.bytes, fp + legacy_bytes, features);
   store_le(frame.bytes, fp + size, xstate_magic2);
   return frame;
+}
+
+Registers call_registers(const Registers& thread, RemoteAddress code, RemoteAddress sp,
+                         uint64_t rax, std::span<const uint64_t> arguments) {
+  LIVECARE_ASSERT(arguments.size() <= call_arguments_max);
+  constexpr uint64_t eflags_clean = 0x202;
+  Registers r = thread;
+  uint64_t values[call_arguments_max] = {};
+  std::copy(arguments.begin(), arguments.end(), values);
+  r.rip = code.address();
+  r.rsp = sp.address();
+  r.rax = rax;
+  r.orig_rax = ~uint64_t{0};
+  r.rdi = values[0];
+  r.rsi = values[1];
+  r.rdx = values[2];
+  r.rcx = values[3];
+  r.r10 = values[3];
+  r.r8 = values[4];
+  r.r9 = values[5];
+  r.eflags = eflags_clean;
+  return r;
+}
+
+CallChain make_call_chain(const Registers& thread, const SignalFrame& last,
+                          RemoteAddress syscall_ret, RemoteAddress sigreturn,
+                          std::span<const RemoteSyscall> calls) {
+  constexpr uint64_t step_bytes = (frame_bytes + 15) & ~uint64_t{15};
+  CallChain chain;
+  uint64_t between = (calls.size() - 1) * step_bytes;
+  chain.frames.at = last.at - static_cast<int64_t>(between);
+  chain.frames.bytes.resize(between);
+  chain.frames.bytes.insert(chain.frames.bytes.end(), last.bytes.begin(), last.bytes.end());
+  for (size_t i = 0; i < calls.size(); ++i) {
+    RemoteAddress after = chain.frames.at + static_cast<int64_t>(i * step_bytes);
+    Registers r = call_registers(thread, syscall_ret, after, static_cast<uint64_t>(calls[i].number),
+                                 calls[i].arguments);
+    if (i == 0) {
+      chain.begin = r;
+      continue;
+    }
+    Bytes frame(step_bytes);
+    store_le(frame, 0, sigreturn.address());
+    store_le(frame, ucontext_at, uc_flags_xstate_and_ss);
+    store_le(frame, stack_flags_at, impossible_stack_flags);
+    store_mcontext(frame, r, RemoteAddress());  // without FPU state: the last frame has it
+    store_le(frame, mask_at, ~uint64_t{0});
+    std::copy(frame.begin(), frame.end(),
+              chain.frames.bytes.begin() + static_cast<ptrdiff_t>((i - 1) * step_bytes));
+  }
+  return chain;
 }
 
 }  // namespace livecare::remote

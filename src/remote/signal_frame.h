@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <span>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -18,6 +19,9 @@ struct ThreadContext {
   uint64_t signal_mask = 0;
   Bytes xstate;  // NT_X86_XSTATE
 };
+
+// Once, before a thread is stopped for it: learns about the CPU what takes long.
+void prepare_signal_frames();
 
 // Of a stopped tracee of this thread.
 Result<ThreadContext> read_context(pid_t tid);
@@ -33,5 +37,19 @@ struct SignalFrame {
 // a function.
 Result<SignalFrame> make_signal_frame(const ThreadContext& context, RemoteAddress below,
                                       RemoteAddress return_to);
+
+// The registers with which a thread makes a system call and then returns to what lies at sp.
+Registers call_registers(const Registers& thread, RemoteAddress code, RemoteAddress sp,
+                         uint64_t rax, std::span<const uint64_t> arguments);
+
+// Frames under `last` (a frame of make_signal_frame, which ends the chain) that make the calls one
+// after the other, all signals blocked. `begin`: the registers to set for the first of them.
+struct CallChain {
+  Registers begin{};
+  SignalFrame frames;
+};
+CallChain make_call_chain(const Registers& thread, const SignalFrame& last,
+                          RemoteAddress syscall_ret, RemoteAddress sigreturn,
+                          std::span<const RemoteSyscall> calls);
 
 }  // namespace livecare::remote

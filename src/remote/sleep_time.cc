@@ -7,8 +7,11 @@
 // spent in interrupts), so it is compared with itself: we go to the same CPU, give way once so that
 // our own exec_start becomes "now", and read ours. The difference of the two is the time slept.
 //
-// Without /proc/TID/sched (CONFIG_SCHED_DEBUG) the time at which we first saw the thread asleep in
-// that call must do: the wait is then prolonged by what came before.
+// The scheduler may move a sleeping thread to another CPU as long as it has not left its queue, and
+// then sets exec_start to zero.
+//
+// Without all this (or without /proc/TID/sched, CONFIG_SCHED_DEBUG) the time at which we first saw
+// the thread asleep in that call must do: the wait is then prolonged by what came before.
 //
 // When the thread is stopped later, the record counts only if it is still the same sleep. Being
 // woken for the stop and stopping is exactly one voluntary context switch; any more, and it was
@@ -25,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/file_system.h"
+#include "remote/rewind.h"
 
 namespace livecare::remote {
 
@@ -90,11 +94,11 @@ class OnCpu {
 // CLOCK_MONOTONIC at which the sleeping thread last ran; 0: not known.
 uint64_t fell_asleep_ns(pid_t pid, pid_t tid) {
   double theirs = exec_start_ms(fmt::format("/proc/{}/task/{}/sched", pid, tid));
-  if (std::isnan(theirs)) return 0;
+  if (std::isnan(theirs) || theirs == 0) return 0;
   OnCpu there(last_cpu(pid, tid));
   ::sched_yield();
-  uint64_t now = monotonic_ns();
   double ours = exec_start_ms("/proc/thread-self/sched");
+  uint64_t now = monotonic_ns();  // after it: were it before, a wait could end too early
   if (std::isnan(ours) || ours < theirs) return now;
   constexpr double ns_per_ms = 1e6;
   auto slept = static_cast<uint64_t>((ours - theirs) * ns_per_ms);
@@ -103,13 +107,14 @@ uint64_t fell_asleep_ns(pid_t pid, pid_t tid) {
 
 }  // namespace
 
-void observe_sleep(pid_t pid, pid_t tid, bool (*timed)(const SleepPlace&), Sleep& sleep) {
+void observe_sleep(const Memory& memory, pid_t pid, pid_t tid, Sleep& sleep) {
   auto place = read_sleep_place(pid, tid);
   if (!place.ok() || !place->asleep) {
     sleep = Sleep();
     return;
   }
-  if (!timed(*place)) {
+  SocketWait socket = socket_wait(pid, *place);
+  if (!has_time_limit(*place) && socket.limit_ns == 0) {
     sleep = Sleep();
     sleep.place = *place;
     return;
@@ -124,6 +129,9 @@ void observe_sleep(pid_t pid, pid_t tid, bool (*timed)(const SleepPlace&), Sleep
   sleep.place = *place;
   sleep.voluntary = voluntary;
   sleep.since_ns = since != 0 ? since : seen;
+  if (socket.limit_ns == 0) return;
+  sleep.socket = socket;
+  sleep.socket.begun_ns = read_begin(memory, *place, voluntary).value_or(sleep.since_ns);
 }
 
 uint64_t slept_ns(pid_t pid, pid_t tid, const Sleep& before) {

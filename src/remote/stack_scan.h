@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "remote/maps.h"
 #include "remote/remote_ptr.h"
 #include "remote/session.h"
 
@@ -20,6 +21,9 @@ class RangeSet {
   bool contains(RemoteAddress address) const { return find(address) != nullptr; }
   const RemoteRange* find(RemoteAddress address) const;
   const std::vector<RemoteRange>& ranges() const { return ranges_; }  // sorted, merged
+
+  // Quick and inexact: false means that the word points neither into a range nor right behind one.
+  bool may_hold(uint64_t word) const { return word - low_ <= span_ && !ranges_.empty(); }
 
   // Offset of the first aligned word of `words` that points into a range (or right behind one:
   // the return address of a call that never returns), from `offset` on;
@@ -46,10 +50,21 @@ struct PointerHit {
 struct PointerScanOptions {
   std::vector<RemoteRange> ignore;
   size_t hits_max = 16;
+  uint64_t us_max = 0;  // of CPU time; when it is reached: timed_out. 0: no limit
 };
-Result<std::vector<PointerHit>> scan_pointers(const Memory& memory,
-                                              std::span<const StoppedTask> tasks,
-                                              const RangeSet& set,
-                                              const PointerScanOptions& options = {});
+
+// Streams memory through a buffer of its own, which is there (and not only promised) from the
+// start, so that a search can be made in a stop.
+class PointerScanner {
+ public:
+  PointerScanner();
+  // maps: what is mapped now.
+  Result<std::vector<PointerHit>> scan(const Memory& memory, const Maps& maps,
+                                       std::span<const StoppedTask> tasks, const RangeSet& set,
+                                       const PointerScanOptions& options = {});
+
+ private:
+  Bytes buffer_;
+};
 
 }  // namespace livecare::remote

@@ -9,6 +9,7 @@
 //   fault of ours falls into the window), the vfork parents, the sleepers' deadlines.
 // - PTRACE_INTERRUPT to all before the first wait, so that they stop in parallel. Sleepers first,
 //   those that were seen running last: those lose time, sleepers do not. They are resumed first.
+//   Sleepers whose call would show EINTR if we were killed come before all, in small groups.
 // - Waiting by thread ID is O(1) in the kernel (5449162ac001); waiting for "any" walks all tracees.
 // - All stacks in one process_vm_readv (up to 1024 at a time).
 // - Nothing is read from /proc inside, but for one fstat and one pread that prove that no task is
@@ -28,7 +29,6 @@
 // What the program can see of it: nothing but the time. System calls that return EINTR are rewound
 // (rewind.cc) as soon as the stop is seen; signals that come in are delivered on resume; a group
 // stop lasts.
-#include <sched.h>
 #include <sys/ptrace.h>
 
 #include <algorithm>
@@ -38,6 +38,7 @@
 #include "base/log.h"
 #include "remote/session_impl.h"
 #include "remote/status.h"
+#include "remote/urgent.h"
 
 namespace livecare::remote {
 
@@ -45,28 +46,7 @@ namespace {
 
 constexpr size_t stack_slot_bytes_min = 32 << 10;
 constexpr int adopt_rounds_max = 100;
-
-// The calling thread goes before ordinary ones while this lives; without the right to, nothing
-// changes.
-class Urgent {
- public:
-  Urgent() {
-    sched_param urgent{};
-    urgent.sched_priority = ::sched_get_priority_min(SCHED_FIFO);
-    active_ = ::sched_getparam(0, &before_) == 0 && (policy_ = ::sched_getscheduler(0)) >= 0 &&
-              ::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &urgent) == 0;
-  }
-  ~Urgent() {
-    if (active_) ::sched_setscheduler(0, policy_, &before_);
-  }
-  Urgent(const Urgent&) = delete;
-  Urgent& operator=(const Urgent&) = delete;
-
- private:
-  sched_param before_{};
-  int policy_ = 0;
-  bool active_ = false;
-};
+constexpr size_t exposed_at_once_max = 8;
 
 struct Slot {
   size_t tracee = 0;
@@ -89,12 +69,19 @@ class Stop final : public StoppedProcess {
   Status write(RemoteAddress to, ByteView bytes) override {
     return session_.memory().write(to, bytes, tasks_.empty() ? 0 : tasks_.front().tid);
   }
+  Status put(RemoteAddress to, ByteView bytes) override {
+    return session_.memory().put(to, bytes, tasks_.empty() ? 0 : tasks_.front().tid);
+  }
   void release_after() override { release_ = true; }
 
  private:
   Status prepare();
   void look_at_sleepers();
   Status gather();
+  Status stop_exposed();
+  bool waits(size_t index) const {  // is to be stopped, and has not been
+    return session_.tracees()[index].state == TraceeState::running;
+  }
   Status wait_for(size_t index);
   Status stop_newcomers();
   bool count_as_vfork_parent(size_t index);
@@ -108,6 +95,7 @@ class Stop final : public StoppedProcess {
   const StopOptions& options_;
   std::optional<StackAreas> areas_;
   std::vector<size_t> order_;       // of tracees: sleepers first
+  std::vector<size_t> group_;       // of order_: being waited for
   std::vector<uint64_t> switches_;  // of vfork parents, by tracee
   std::vector<StoppedTask> tasks_;
   std::vector<Slot> slots_;  // parallel to tasks_
@@ -116,6 +104,8 @@ class Stop final : public StoppedProcess {
   size_t arena_used_ = 0;
   uint64_t deadline_us_ = 0;
   uint32_t rewound_ = 0;
+  uint64_t group_began_ns_ = 0;  // when the threads now being waited for were interrupted
+  uint64_t exposed_ns_ = 0;
   bool release_ = false;
 };
 
@@ -137,7 +127,7 @@ void Stop::look_at_sleepers() {
   for (size_t i = 0; i < tracees.size(); ++i) {
     Tracee& tracee = tracees[i];
     if (tracee.state != TraceeState::running) continue;
-    observe_sleep(tracee.tgid, tracee.tid, has_time_limit, tracee.sleep);
+    observe_sleep(session_.memory(), tracee.tgid, tracee.tid, tracee.sleep);
     if (!tracee.sleep.place.asleep) {
       running.push_back(i);
       continue;
@@ -164,6 +154,7 @@ Status Stop::prepare() {
   tasks_.resize(count + newcomers);
   slots_.resize(count + newcomers);
   ranges_.resize(count + newcomers);
+  group_.reserve(exposed_at_once_max);
   tasks_.clear();
   slots_.clear();
   ranges_.clear();
@@ -179,6 +170,9 @@ Status Stop::prepare() {
     bytes += size;
   }
   arena_.resize(bytes + (1 << 20));
+  // The first bulk read would fault on the tracer's own stack.
+  ReadRange first{RemoteAddress(), arena_.data(), 1, 0};
+  session_.memory().read_many({&first, 1});
   size_t more = 0;
   TRY_STATUS(session_.adopt_new_quick(more));
   for (size_t i = count; i < session_.tracees().size(); ++i) order_.push_back(i);
@@ -213,8 +207,10 @@ void Stop::collect(size_t index) {
   if (tracee.kind == StopKind::group || !was_interrupted(task.registers)) return;
   Registers changed = task.registers;
   if (rewind_call(session_.memory(), tracee.tgid, tracee.tid, tracee.sleep, changed) &&
-      write_registers_if_alive(tracee, changed))
+      write_registers_if_alive(tracee, changed)) {
     ++rewound_;
+    exposed_ns_ = std::max(exposed_ns_, monotonic_ns() - group_began_ns_);
+  }
 }
 
 bool Stop::count_as_vfork_parent(size_t index) {
@@ -275,17 +271,34 @@ Status Stop::stop_newcomers() {
                     "new threads keep appearing while it is being stopped; try again");
 }
 
+// Calls that end with EINTR show it if we are killed before they are rewound. So their threads do
+// not wait for all others: they are interrupted a few at a time and rewound at once.
+Status Stop::stop_exposed() {
+  std::vector<size_t>& group = group_;
+  auto& tracees = session_.tracees();
+  for (size_t next = 0; next < order_.size();) {
+    group.clear();
+    for (; next < order_.size() && group.size() < exposed_at_once_max; ++next)
+      if (waits(order_[next]) && may_be_cut_off(tracees[order_[next]].sleep.place))
+        group.push_back(order_[next]);
+    group_began_ns_ = monotonic_ns();
+    for (size_t index : group) interrupt(tracees[index]);
+    for (size_t index : group) TRY_STATUS(wait_for(index));
+  }
+  return ok_status();
+}
+
 Status Stop::gather() {
   auto& tracees = session_.tracees();
+  TRY_STATUS(stop_exposed());
+  group_began_ns_ = monotonic_ns();
   for (size_t index : order_)
-    if (tracees[index].state == TraceeState::running) interrupt(tracees[index]);
+    if (waits(index)) interrupt(tracees[index]);
   // Parents in vfork last: whether they count as stopped depends on their children.
   for (size_t index : order_)
-    if (tracees[index].state == TraceeState::running && switches_[index] == 0)
-      TRY_STATUS(wait_for(index));
+    if (waits(index) && switches_[index] == 0) TRY_STATUS(wait_for(index));
   for (size_t index : order_)
-    if (tracees[index].state == TraceeState::running && switches_[index] != 0 &&
-        !count_as_vfork_parent(index))
+    if (waits(index) && switches_[index] != 0 && !count_as_vfork_parent(index))
       TRY_STATUS(wait_for(index));
   TRY_STATUS(stop_newcomers());
   TRY_STATUS(session_.check_alive());
@@ -387,6 +400,7 @@ Result<StopReport> Stop::run(const std::function<Status(StoppedProcess&)>& work)
   report.work_us = (worked - gathered) / 1000;
   report.tasks = static_cast<uint32_t>(tasks_.size());
   report.rewound = rewound_;
+  report.exposed_us = exposed_ns_ / 1000;
   return report;
 }
 

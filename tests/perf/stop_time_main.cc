@@ -62,10 +62,13 @@ class StopTarget {
   const std::string& program() const { return program_; }
   // The largest gap that the busy thread saw while action ran.
   double gap_us_during(const std::function<void()>& action) {
-    uint32_t request = ++shared_->reset;
-    while (shared_->acknowledged != request) ::usleep(10);
+    begin_gap();
     action();
     return gap_us();
+  }
+  void begin_gap() {
+    uint32_t request = ++shared_->reset;
+    while (shared_->acknowledged != request) ::usleep(10);
   }
   double gap_us() const {
     ::usleep(100);  // the thread may have been the last to run on
@@ -111,13 +114,16 @@ Result<PatchTimes> patch_and_unpatch(pid_t pid, const patchfmt::Patchset& patchs
 }
 
 struct Row {
-  std::vector<double> floor, patch, unpatch, gap_floor, gap_patch;
+  std::vector<double> floor, patch, unpatch, gap_floor, gap_patch, gap_unpatch;
 
   void print(int threads) const {
-    fmt::print("{:>8} {:>10.0f} {:>10.0f} {:>6.2f} {:>12.0f} {:>6.2f} {:>13.0f} {:>13.0f}\n",
-               threads, median(floor), median(patch), median(patch) / median(floor),
-               median(unpatch), median(unpatch) / median(floor), median(gap_floor),
-               median(gap_patch));
+    double stop = median(floor), gap = median(gap_floor);
+    fmt::print(
+        "{:>8} {:>8.0f} {:>8.0f} {:>6.2f} {:>8.0f} {:>6.2f} {:>9.0f} {:>8.0f} {:>6.2f} {:>8.0f} "
+        "{:>6.2f}\n",
+        threads, stop, median(patch), median(patch) / stop, median(unpatch), median(unpatch) / stop,
+        gap, median(gap_patch), median(gap_patch) / gap, median(gap_unpatch),
+        median(gap_unpatch) / gap);
   }
 };
 
@@ -131,17 +137,18 @@ Status measure(int threads, int rounds, Row& row) {
       if (us.ok()) row.floor.push_back(*us);
       if (!us.ok()) outcome = us.take_error();
     }));
-    double gap = 0;
-    target.gap_us_during([&] {
-      auto times = patch_and_unpatch(target.pid(), patchset, [&] { gap = target.gap_us(); });
+    row.gap_unpatch.push_back(target.gap_us_during([&] {
+      auto times = patch_and_unpatch(target.pid(), patchset, [&] {
+        row.gap_patch.push_back(target.gap_us());
+        target.begin_gap();
+      });
       if (!times.ok()) {
         outcome = times.take_error();
         return;
       }
       row.patch.push_back(times->patch_us);
       row.unpatch.push_back(times->unpatch_us);
-    });
-    row.gap_patch.push_back(gap);
+    }));
     if (!outcome.ok()) return outcome;
   }
   return ok_status();
@@ -167,8 +174,11 @@ Status measure_calls(int rounds) {
 }
 
 int run(int rounds) {
-  fmt::print("{:>8} {:>10} {:>10} {:>6} {:>12} {:>6} {:>13} {:>13}\n", "threads", "floor us",
-             "patch us", "ratio", "unpatch us", "ratio", "gap floor us", "gap patch us");
+  fmt::print(
+      "stop: first thread stopped to last resumed; gap: the busy thread's largest one (us)\n"
+      "{:>8} {:>8} {:>8} {:>6} {:>8} {:>6} {:>9} {:>8} {:>6} {:>8} {:>6}\n",
+      "threads", "floor", "patch", "ratio", "unpatch", "ratio", "gap floor", "patch", "ratio",
+      "unpatch", "ratio");
   for (int threads : sizes) {
     Row row;
     Status outcome = measure(threads, rounds, row);
