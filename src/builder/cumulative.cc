@@ -1,12 +1,10 @@
 // When does a new level hold a published fix? A patch file has no text of its fixes, only their
 // names, their CVEs and the functions that they replace together. In this order:
 //
-//   every CVE of the published fix is named by the new level          yes: under whatever file name
-//   a fix of the same file name, without CVEs or with one in common   yes: perhaps a newer version
-//   a fix of the same file name, other CVEs ("fix.patch" twice)       only if every function that
-//   the
-//                                                                     published level replaces is
-//                                                                     replaced again
+//   - every CVE of the published fix is named by the new level: yes, under whatever file name;
+//   - a fix of the same file name, without CVEs or with one in common: yes, perhaps a newer version;
+//   - a fix of the same file name with other CVEs ("fix.patch" twice): only if every function that
+//     the published level replaces is replaced again.
 //
 // Rejected: to ask for the same functions always. A fix may have been corrected to touch fewer.
 #include "builder/cumulative.h"
