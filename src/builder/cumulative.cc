@@ -2,7 +2,8 @@
 // names, their CVEs and the functions that they replace together. In this order:
 //
 //   - every CVE of the published fix is named by the new level: yes, under whatever file name;
-//   - a fix of the same file name, without CVEs or with one in common: yes, perhaps a newer version;
+//   - a fix of the same file name, without CVEs or with one in common: yes, perhaps a newer
+//   version;
 //   - a fix of the same file name with other CVEs ("fix.patch" twice): only if every function that
 //     the published level replaces is replaced again.
 //
