@@ -16,8 +16,7 @@
 //   missing (session.cc).
 //
 // - Waking a task may give it our CPU in the middle of the window, with others still stopped. So
-// the
-//   tracer runs under SCHED_FIFO during the window where that is permitted; it sleeps only in
+//   the tracer runs under SCHED_FIFO during the window where that is permitted; it sleeps only in
 //   waits, which are limited.
 //
 // The limit. Blocking waits are interrupted by a timer every 2 ms; a task in uninterruptible sleep
