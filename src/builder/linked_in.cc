@@ -109,9 +109,9 @@ LinkedIn linked_in(const elf::Image& object, const elf::Image& linked) {
     return {true, is_alike ? std::string()
                            : std::string("it has symbols of these names, but its symbol table does "
                                          "not name all its source files")};
-  // The linker would have kept the name. Unless something took it out of the archive: then most
-  // sizes agree all the same.
-  if (!traces.missing.empty() || traces.same_size * 2 < traces.present) return {false, {}};
+  // The linker would have kept the name. Unless something took it out of the archive: then more
+  // than half of the sizes agree all the same.
+  if (!traces.missing.empty() || traces.same_size * 2 <= traces.present) return {false, {}};
   return {true, fmt::format("it has its symbols, {} of {} in their sizes, but no source file named "
                             "{}",
                             traces.same_size, traces.present, file)};
