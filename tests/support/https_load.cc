@@ -3,6 +3,7 @@
 // what failed; a single wrong byte is a failure. Runs until SIGTERM or for --seconds.
 //
 //   https_load --port P [--path /] [--size BYTES] [--threads N] [--per-connection N] [--seconds N]
+//              [--pause-us N]   between two requests of a thread
 //
 // Prints on exit: requests=N handshakes=N resumed=N failures=N max_gap_ms=N
 #include <arpa/inet.h>
@@ -32,6 +33,7 @@ struct Options {
   int threads = 4;
   int per_connection = 50;
   int seconds = 0;
+  int pause_us = 0;
 };
 
 struct Counters {
@@ -132,6 +134,8 @@ void run(SSL_CTX* ctx, const Options& options) {
           report_failure("request");
           break;
         }
+        if (options.pause_us > 0)
+          std::this_thread::sleep_for(std::chrono::microseconds(options.pause_us));
       }
       SSL_SESSION_free(session);
       session = SSL_get1_session(ssl);
@@ -159,6 +163,8 @@ bool parse(int argc, char** argv, Options& options) {
       options.per_connection = std::atoi(value);
     else if (name == "--seconds")
       options.seconds = std::atoi(value);
+    else if (name == "--pause-us")
+      options.pause_us = std::atoi(value);
     else
       return false;
   }
