@@ -65,6 +65,11 @@ bool stays_on_one_stack(const std::vector<Frame>& frames) {
 
 }  // namespace
 
+bool begins_thread(const remote::Memory& memory, const StoppedTask& task, const Frame& frame) {
+  return task.tid == memory.pid() ? begins_first_thread(memory.pid(), frame)
+                                  : ends_the_thread(memory, frame);
+}
+
 std::optional<OwnStack> prove_own_stack(remote::Unwinder& unwinder,
                                         const remote::StoppedProcess& process,
                                         const remote::Maps& maps, const StoppedTask& task) {
@@ -86,9 +91,7 @@ std::optional<OwnStack> prove_own_stack(remote::Unwinder& unwinder,
   }
   remote::StackWalk walk = unwinder.walk(task);
   if (!walk.complete || !stays_on_one_stack(walk.frames)) return std::nullopt;
-  const Frame& root = walk.frames.back();
-  if (first ? !begins_first_thread(memory.pid(), root) : !ends_the_thread(memory, root))
-    return std::nullopt;
+  if (!begins_thread(memory, task, walk.frames.back())) return std::nullopt;
   own.frames = std::move(walk.frames);
   for (const StoppedTask& other : process.tasks())
     if (&other != &task && other.registers.rsp - own.bottom < own.top() - own.bottom)

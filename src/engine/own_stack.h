@@ -18,6 +18,10 @@ struct OwnStack {
   uint64_t top() const { return frames.back().sp.address(); }  // of what the frames use
 };
 
+// The frame is that of the thread's first function, and not of a coroutine's: see own_stack.cc.
+bool begins_thread(const remote::Memory& memory, const remote::StoppedTask& task,
+                   const remote::Frame& frame);
+
 // In a stop; maps: from shortly before it. Empty: not proved.
 std::optional<OwnStack> prove_own_stack(remote::Unwinder& unwinder,
                                         const remote::StoppedProcess& process,

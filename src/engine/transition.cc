@@ -32,6 +32,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/own_stack.h"
 #include "engine/steps.h"
 #include "engine/write_order.h"
 #include "remote/stack_scan.h"
@@ -132,11 +133,13 @@ class Switch {
                       first.comm);
   }
 
-  // A walk speaks for the stack up to the first frame. A thread's own ends there; a coroutine's has
-  // other stacks above it in the same mapping, perhaps the one that it will come back to.
+  // A walk speaks for the stack up to the first frame. A thread's own ends there (above it are only
+  // thread-local variables, which may hold any pointer); a coroutine's has other stacks above it in
+  // the same mapping, perhaps the one that it will come back to.
   bool nothing_above(const remote::StoppedProcess& process, const remote::StoppedTask& task,
                      const remote::StackWalk& walk) const {
     if (!task.home_stack.empty()) return true;  // a complete walk has come there
+    if (begins_thread(process.memory(), task, walk.frames.back())) return true;
     RemoteAddress root = walk.frames.back().sp;
     if (!task.stack_range.contains(root)) return false;
     auto size = static_cast<uint64_t>(task.stack_range.end().bytes_from(root));
