@@ -96,7 +96,7 @@ TEST(LinkUnits, StaticObjectsWithDestructors) {
       })"}});
   ASSERT_TRUE(made.output->refused.empty()) << made.refusals();
   // Its destructor is registered for the end of the process, so this image has to stay.
-  auto* engine = new TestEngine(made.build.path("shipped.so"));
+  static TestEngine* const engine = new TestEngine(made.build.path("shipped.so"));
   ASSERT_TRUE(engine->apply(made.object())) << engine->error;
   EXPECT_EQ(engine->get<int(int)>("probe")(7), 473);
 }
@@ -118,8 +118,8 @@ TEST(LinkUnits, ThreadLocalObjectsWithDestructors) {
       #endif
       })"}});
   ASSERT_TRUE(made.output->refused.empty()) << made.refusals();
-  auto* engine = new TestEngine(made.build.path("shipped.so"));  // see above
-  ASSERT_EQ(engine->get<int(int)>("probe")(7), 10);              // makes the thread's block
+  static TestEngine* const engine = new TestEngine(made.build.path("shipped.so"));  // see above
+  ASSERT_EQ(engine->get<int(int)>("probe")(7), 10);  // makes the thread's block
   ASSERT_TRUE(engine->apply(made.object())) << engine->error;
   EXPECT_EQ(engine->get<int(int)>("probe")(7), 473);
 }

@@ -35,11 +35,11 @@ TEST(Loaded, KnowsOurOwnObjects) {
   EXPECT_EQ(found->object, libc);
   EXPECT_EQ(found->address.address(), reinterpret_cast<uint64_t>(::dlsym(RTLD_DEFAULT, "getpid")));
   EXPECT_EQ(self.loaded.find(found->address), libc);
-  EXPECT_TRUE(self.loaded.resolve(*self.loaded.main(), "posix_spawn", "GLIBC_2.15"));
-  auto old = self.loaded.resolve(*self.loaded.main(), "posix_spawn", "GLIBC_2.2.5");
+  EXPECT_TRUE(self.loaded.resolve(*self.loaded.main(), "nftw", "GLIBC_2.3.3"));
+  auto old = self.loaded.resolve(*self.loaded.main(), "nftw", "GLIBC_2.2.5");
   ASSERT_TRUE(old);
   EXPECT_TRUE(old->symbol.version_hidden);
-  EXPECT_FALSE(self.loaded.resolve(*self.loaded.main(), "posix_spawn", "GLIBC_9.9"));
+  EXPECT_FALSE(self.loaded.resolve(*self.loaded.main(), "nftw", "GLIBC_9.9"));
   EXPECT_FALSE(self.loaded.resolve(*self.loaded.main(), "no_such_symbol"));
 }
 
