@@ -22,6 +22,12 @@ namespace livecare::builder {
 // only thread-local variable of the test program: code may take the program's block for it.
 inline thread_local uint8_t new_tls_block[4096] __attribute__((aligned(64)));
 
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr bool is_sanitized = true;
+#else
+inline constexpr bool is_sanitized = false;
+#endif
+
 class TestEngine {
  public:
   explicit TestEngine(const std::string& library) : handle_(dlopen(library.c_str(), RTLD_NOW)) {
@@ -120,7 +126,8 @@ class TestEngine {
         return true;
       case patchfmt::SymbolKind::import: {
         auto look_up = [&](void* scope) {
-          return symbol.version.empty()
+          // A sanitizer's functions have no versions, and come first for the loader.
+          return symbol.version.empty() || is_sanitized
                      ? dlsym(scope, symbol.name.c_str())
                      : dlvsym(scope, symbol.name.c_str(), symbol.version.c_str());
         };
