@@ -44,8 +44,7 @@ class Case {
  private:
   void make(const std::string& compiler, const Sources& sources, bool with_rebuilt,
             const std::string& link_flags) {
-    const auto include = std::filesystem::absolute(__FILE__).parent_path() / "include";
-    const std::string compile = compiler + " -fPIC -I" + include.string();
+    const std::string compile = compiler + " -fPIC -I" LIVECARE_AUTHOR_INCLUDE;
     std::string plain;
     for (const auto& [name, text] : sources) {
       build.write(name, text);

@@ -28,9 +28,9 @@ inline constexpr uint64_t control_body_offset = 64;
 
 enum class State : uint32_t {
   staged = 1,     // written, nobody can reach it
-  switching = 2,  // a stop is writing jumps to it
+  switching = 2,  // jumps to it are being written, by a stop that is about to be or just was
   live = 3,
-  undoing = 4,  // a stop is restoring what the jumps replaced
+  undoing = 4,  // the same of a stop that restores what the jumps replaced
   kept = 5,     // undone; something in the process may still point into it
 };
 std::string_view to_string(State state);

@@ -67,7 +67,4 @@ class Subject {
   int to_ = -1, from_ = -1;
 };
 
-// For the calling process: this system call fails with EPERM from now on.
-void forbid_system_call(int number);
-
 }  // namespace livecare::engine::testing

@@ -9,6 +9,7 @@
 
 #include "engine/fixture_test.h"
 #include "engine/steps.h"
+#include "remote/seccomp_test.h"
 
 namespace livecare::engine {
 namespace {
@@ -202,7 +203,7 @@ TEST_F(Killed, MendedWithoutProcMem) {
         n, [&] { (void)patch(subject.pid(), two); }, die_in_the_stop);
     pid_t child = fork();
     if (child == 0) {
-      testing::forbid_system_call(SYS_pwrite64);
+      remote::testing::forbid_system_call(SYS_pwrite64);
       auto again = patch(subject.pid(), two);
       auto undone = unpatch(subject.pid(), {});
       if (undone.outcome != Outcome::unpatched) puts(undone.reason.c_str());

@@ -18,6 +18,7 @@
 #include <algorithm>
 
 #include "engine/changes.h"
+#include "engine/image_state.h"
 #include "engine/release.h"
 #include "engine/steps.h"
 
@@ -121,9 +122,7 @@ Status mend(remote::Session& session, Target& target, const Leftovers& leftovers
   if (!leftovers.transition.end.empty())
     TRY_STATUS(run_transition(session, target, leftovers.transition, limits, report));
   for (const StateChange& change : leftovers.states) {
-    Bytes state;
-    append_le(state, static_cast<uint32_t>(change.state));
-    TRY_STATUS(session.write(change.region + static_cast<int64_t>(control_state_offset), state));
+    TRY_STATUS(write_state(session, change.region, change.state));
     step("mended state");
   }
   for (const Intent& intent : leftovers.intents) TRY_STATUS(end_intent(session, target, intent));

@@ -21,9 +21,9 @@
 //   planning                      nothing
 //   mapping, before the header    an empty mapping, and a record     unmaps it (intent.cc)
 //   staging                       an image in state `staged`         frees it
-//   in the stop                   `switching`, some jumps written    takes the jumps back, frees it
+//   about and in the stop         `switching`, some jumps written    takes the jumps back, frees it
 //   after the stop                `live`                             nothing to mend
-//   undoing, in the stop          `undoing`, some jumps gone         finishes, frees it
+//   undoing, the same             `undoing`, some jumps gone         finishes, frees it
 //   releasing                     `kept`                             frees it
 //
 // The threads of a killed run resume by themselves (the kernel detaches a dead tracer's tracees,
@@ -47,6 +47,7 @@
 #include "engine/calls.h"
 #include "engine/changes.h"
 #include "engine/engine.h"
+#include "engine/image_state.h"
 #include "engine/mend.h"
 #include "engine/plan.h"
 #include "engine/release.h"
@@ -347,12 +348,16 @@ class Transaction {
     return status;
   }
 
-  // The switch did not happen. Whatever was staged is taken away again.
+  // The switch did not happen. Whatever was staged is taken away again, but for what some jump may
+  // lead to: its state says so.
   void abandon(Session& session) {
     released_.clear();
     std::vector<Control> fresh;
-    for (const Control& image : staged_)
-      if (image.state == State::staged) fresh.push_back(image);
+    for (const Control& image : staged_) {
+      auto state = read_state(session.memory(), RemoteAddress(image.region.address));
+      if (image.state == State::staged && state.ok() && *state == State::staged)
+        fresh.push_back(image);
+    }
     auto freed = release_images(session, target_, fresh, limits_);
     if (freed.ok() && *freed == fresh.size()) return;
     if (!freed.ok() && freed.error().code == ErrorCode::process_died) return;

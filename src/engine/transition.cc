@@ -10,7 +10,10 @@
 //      A thread at the very entry of such a function is inside too: an old caller may have jumped
 //      there at its end, and has left nothing behind but arguments of its convention;
 //   3. the bytes to be replaced are compared with what they must be;
-//   4. states and bytes are written, then all of them read back at once.
+//   4. bytes are written, then all of them read back at once.
+//
+// The states that say so are written around the stop, while the process runs: only other runs of
+// ours read them, and they are what a run that is cut off has to leave behind.
 //
 // A thread in the way ends the attempt: everything resumes, and the next attempt comes after an
 // interval that grows by a quarter from wait_us_first to wait_us_max, until leave_wait_us_max is
@@ -22,9 +25,10 @@
 // the same).
 //
 // If a write fails half-way, what was written is taken back before the process resumes. If we are
-// killed half-way, the threads resume by themselves and the headers say `switching` or `undoing`:
-// the mix of old and new functions runs (each is whole, jumps are written by one write each, in an
-// order in which no old caller meets a new callee: write_order.cc), and the next run mends it.
+// killed half-way, or it cannot be taken back, the threads resume and the headers say `switching`
+// or `undoing`: the mix of old and new functions runs (each is whole, jumps are written by one
+// write each, in an order in which no old caller meets a new callee: write_order.cc), and the next
+// run mends it.
 #include "engine/transition.h"
 
 #include <algorithm>
@@ -32,6 +36,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/image_state.h"
 #include "engine/own_stack.h"
 #include "engine/steps.h"
 #include "engine/write_order.h"
@@ -60,13 +65,34 @@ class Switch {
         limits_(limits),
         report_(report),
         set_(searched_ranges(transition)),
-        entries_(entries_of(transition)),
-        states_(transition.begin) {
-    states_.insert(states_.end(), transition.end.begin(), transition.end.end());
+        entries_(entries_of(transition)) {
     for (const ByteChange& change : transition.bytes) live_.emplace_back(change.after.size());
-    live_states_.assign(states_.size(), Bytes(sizeof(uint32_t)));
-    ranges_.resize(live_.size() + live_states_.size());
+    ranges_.resize(live_.size());
   }
+
+  // Before a stop: from here on a run that is cut off is seen to be.
+  Status begin(remote::Session& session) {
+    found_states_.clear();
+    is_torn_ = false;
+    for (const StateChange& change : transition_.begin) {
+      TRY(State state, read_state(session.memory(), change.region));
+      found_states_.push_back(state);
+    }
+    return write_states(session, transition_.begin);
+  }
+
+  // After a stop that failed. Where bytes could not be taken back, the states that tell the next
+  // run so are left.
+  void give_up(remote::Session& session) const {
+    if (is_torn_) return;
+    for (size_t i = found_states_.size(); i-- > 0;) {
+      auto status = write_state(session, transition_.begin[i].region, found_states_[i]);
+      if (!status.ok()) return log(LogLevel::error, "{}", status.error().text());
+    }
+  }
+
+  // After one that did its work.
+  Status finish(remote::Session& session) const { return write_states(session, transition_.end); }
 
   Status attempt(remote::StoppedProcess& process) {
     started_us_ = monotonic_us();
@@ -172,12 +198,8 @@ class Switch {
 
   // Everything that is going to change, and after the change, in one read.
   Status read_all(remote::StoppedProcess& process) {
-    size_t next = 0;
-    auto add = [&](RemoteAddress from, Bytes& to) {
-      ranges_[next++] = {from, to.data(), to.size(), 0};
-    };
-    for (size_t i = 0; i < transition_.bytes.size(); ++i) add(transition_.bytes[i].at, live_[i]);
-    for (size_t i = 0; i < states_.size(); ++i) add(state_at(states_[i].region), live_states_[i]);
+    for (size_t i = 0; i < live_.size(); ++i)
+      ranges_[i] = {transition_.bytes[i].at, live_[i].data(), live_[i].size(), 0};
     process.memory().read_many(ranges_);
     for (const remote::ReadRange& range : ranges_)
       if (range.done != range.size)  // unreadable, or execute-only: the slow way tells which
@@ -197,7 +219,6 @@ class Switch {
                           to_hex(change.before.front()));
     }
     found_ = live_;
-    found_states_ = live_states_;
     return ok_status();
   }
 
@@ -210,41 +231,19 @@ class Switch {
                           "function {} at {:#x}: what was written reads back as {}",
                           change.function, change.at.address(), to_hex(live_[i]));
     }
-    for (size_t i = 0; i < states_.size(); ++i)
-      if (live_states_[i] != state_bytes(final_state(states_[i].region)))
-        return make_error(ErrorCode::io, "control header",
-                          "the state written at {:#x} reads back differently",
-                          states_[i].region.address());
     return ok_status();
   }
 
-  State final_state(RemoteAddress region) const {
-    auto last = std::find_if(states_.rbegin(), states_.rend(),
-                             [&](const StateChange& change) { return change.region == region; });
-    return last->state;
-  }
-
-  static Bytes state_bytes(State state) {
-    Bytes bytes;
-    append_le(bytes, static_cast<uint32_t>(state));
-    return bytes;
-  }
-  static RemoteAddress state_at(RemoteAddress region) {
-    return region + static_cast<int64_t>(control_state_offset);
-  }
-
-  Status write_states(remote::StoppedProcess& process, size_t until) {
-    for (; states_written_ < until; ++states_written_) {
-      const StateChange& change = states_[states_written_];
-      TRY_STATUS(process.put(state_at(change.region), state_bytes(change.state)));
+  static Status write_states(remote::Session& session, const std::vector<StateChange>& changes) {
+    for (const StateChange& change : changes) {
+      TRY_STATUS(write_state(session, change.region, change.state));
       step("state");
     }
     return ok_status();
   }
 
   Status write_all(remote::StoppedProcess& process) {
-    written_ = states_written_ = 0;
-    TRY_STATUS(write_states(process, transition_.begin.size()));
+    written_ = 0;
     for (const DataCopy& copy : transition_.copies) {
       TRY(Bytes data, process.memory().read(copy.from, copy.size));
       TRY_STATUS(process.write(copy.to, data));
@@ -255,7 +254,6 @@ class Switch {
       TRY_STATUS(write_run(process, first, written_));
       step("bytes");
     }
-    TRY_STATUS(write_states(process, states_.size()));
     return read_back(process);
   }
 
@@ -275,24 +273,22 @@ class Switch {
   Status write_run(remote::StoppedProcess& process, size_t first, size_t end) {
     const auto& bytes = transition_.bytes;
     RemoteAddress from = bytes[first].at;
+    if (end == first + 1) return process.put(from, bytes[first].after);
     const ByteChange& last = bytes[end - 1];
     auto size = static_cast<size_t>(last.at.bytes_from(from)) + last.after.size();
     TRY(Bytes run, process.memory().read(from, size));
     for (size_t i = first; i < end; ++i)
       std::copy(bytes[i].after.begin(), bytes[i].after.end(),
                 run.begin() + bytes[i].at.bytes_from(from));
-    return process.write(from, run);
+    return process.put(from, run);
   }
 
-  // What cannot be taken back stays for the next run, which finds the states that say so.
   void take_back(remote::StoppedProcess& process) {
     for (size_t i = written_; i-- > 0;) {
       auto status = process.write(transition_.bytes[i].at, found_[i]);
-      if (!status.ok()) return log(LogLevel::error, "{}", status.error().text());
-    }
-    for (size_t i = states_written_; i-- > 0;) {
-      auto status = process.write(state_at(states_[i].region), found_states_[i]);
-      if (!status.ok()) return log(LogLevel::error, "{}", status.error().text());
+      if (status.ok()) continue;
+      is_torn_ = true;
+      return log(LogLevel::error, "{}", status.error().text());
     }
   }
 
@@ -303,11 +299,12 @@ class Switch {
   remote::RangeSet set_;
   std::vector<uint64_t> entries_;  // sorted
   uint64_t started_us_ = 0;
-  std::vector<StateChange> states_;        // transition_.begin, then transition_.end
-  std::vector<remote::ReadRange> ranges_;  // of the bytes, then of the states
-  std::vector<Bytes> live_, live_states_;
-  std::vector<Bytes> found_, found_states_;  // to be put back when a write fails
-  size_t written_ = 0, states_written_ = 0;
+  std::vector<remote::ReadRange> ranges_;  // of the bytes
+  std::vector<Bytes> live_;
+  std::vector<Bytes> found_;         // to be put back when a write fails
+  std::vector<State> found_states_;  // as transition_.begin
+  size_t written_ = 0;
+  bool is_torn_ = false;  // neither as before nor as it should be
 };
 
 // Lets the process run for wait_us, and on for as long as the first thread in the way sleeps where
@@ -342,13 +339,19 @@ Status run_transition(remote::Session& session, Target& target, const Transition
   for (;;) {
     ++report.attempts;
     uint64_t began = monotonic_us();
+    Status begun = change.begin(session);
+    if (!begun.ok()) {
+      change.give_up(session);
+      return begun;
+    }
     auto stopped = session.stop(
         options, [&](remote::StoppedProcess& process) { return change.attempt(process); });
     if (stopped.ok()) {
       report.stop_us = stopped->stop_us;
       step("resumed");
-      return ok_status();
+      return change.finish(session);
     }
+    change.give_up(session);
     bool may_pass =
         stopped.error().code == ErrorCode::busy || stopped.error().code == ErrorCode::timed_out;
     uint64_t now = monotonic_us();

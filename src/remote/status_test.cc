@@ -1,8 +1,6 @@
 #include "remote/status.h"
 
 #include <gtest/gtest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -10,10 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstddef>
 #include <functional>
 
+#include "remote/seccomp_test.h"
 #include "remote/target_test.h"
 
 namespace livecare::remote {
@@ -23,19 +20,6 @@ constexpr const char* waiting = R"(
   #include <stdio.h>
   #include <unistd.h>
   int main(void) { printf("ready\n"); fflush(stdout); for (;;) pause(); })";
-
-void forbid(int number) {
-  sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(number), 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  sock_fprog program{4, code};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-    ::_exit(3);
-}
 
 // Runs work in a child; true when it returned true.
 bool in_child(const std::function<bool()>& work) {
@@ -49,7 +33,7 @@ TEST(Status, WithoutKcmpNobodyIsTakenForUnshared) {
   Target target = Target::start(waiting);
   ASSERT_TRUE(read_shared_tasks(target.pid()).ok());
   EXPECT_TRUE(in_child([&] {
-    forbid(SYS_kcmp);
+    testing::forbid_system_call(SYS_kcmp);
     auto tasks = read_shared_tasks(target.pid());
     return !tasks.ok() && tasks.error().code == ErrorCode::unsupported &&
            tasks.error().message.find("CONFIG_KCMP") != std::string::npos;
