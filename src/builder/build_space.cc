@@ -119,7 +119,7 @@ Plan make_plan(const fs::path& root, const std::string& seen, const fs::path& sc
 
 }  // namespace
 
-BuildSpace::BuildSpace(fs::path root, std::string root_seen, fs::path scratch)
+BuildSpace::BuildSpace(fs::path root, std::string root_seen, const fs::path& scratch)
     : root_(std::move(root)), root_seen_(std::move(root_seen)) {
   if (root_.native() == root_seen_) return;
   Plan plan = make_plan(root_, root_seen_, scratch);
@@ -141,7 +141,8 @@ Result<CommandResult> BuildSpace::run(Command command, bool clear_environment) c
   command.in_child = enter_;
   if (clear_environment) {
     std::vector<std::string> words = {"env", "-i"};
-    for (const auto& [name, value] : command.environment) words.push_back(name + "=" + value);
+    for (const auto& [name, value] : command.environment)
+      words.push_back(fmt::format("{}={}", name, value));
     words.insert(words.end(), command.arguments.begin(), command.arguments.end());
     command.arguments = std::move(words);
     command.environment.clear();

@@ -25,7 +25,8 @@ class BuildSpace {
  public:
   // root: the tree on disk; root_seen: its path for the commands (may be the same); scratch: an
   // existing empty directory, mounted upon inside the namespace.
-  BuildSpace(std::filesystem::path root, std::string root_seen, std::filesystem::path scratch);
+  BuildSpace(std::filesystem::path root, std::string root_seen,
+             const std::filesystem::path& scratch);
 
   // Whether commands can run in it here; tries.
   bool works() const;

@@ -284,6 +284,7 @@ void Linker::lower_got(uint32_t index, const elf::Relocation& relocation, int64_
 
 uint32_t Linker::got_entry(std::vector<Fixup> words) {
   std::vector<std::tuple<RelocationKind, Dest, int64_t>> key;
+  key.reserve(words.size());
   for (const Fixup& word : words) key.emplace_back(word.kind, word.dest, word.addend);
   auto [place, fresh] = got_index_.emplace(std::move(key), static_cast<uint32_t>(got_.size()));
   if (fresh) got_.push_back({.words = std::move(words)});

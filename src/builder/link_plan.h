@@ -30,6 +30,7 @@ struct Dest {
   };
   What what = What::constant;
   uint32_t index = 0;
+  // NOLINTNEXTLINE(modernize-use-nullptr): false positive of clang-tidy 14
   auto operator<=>(const Dest&) const = default;
 };
 

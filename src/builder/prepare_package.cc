@@ -368,6 +368,7 @@ Result<std::vector<std::string>> fetch_package(const std::string& name_and_versi
   std::error_code ignored;
   fs::remove(directory / "deb", ignored);
   std::vector<std::string> names;
+  names.reserve(unpacked.size());
   for (const BinaryPackage& package : unpacked) names.push_back(package.name);
   return names;
 }

@@ -61,9 +61,10 @@ Result<std::string> next_patchset_name(const fs::path& directory, const std::str
 }
 
 uint32_t latest_level(const fs::path& directory, const std::string& build_id) {
-  auto text = read_text(directory / build_id / "latest.v2");
+  auto found = read_text(directory / build_id / "latest.v2");
+  const std::string text = found.ok() ? std::move(found).value() : std::string();
   uint32_t level = 0;
-  if (text.ok()) std::from_chars(text->data(), text->data() + text->size(), level);
+  std::from_chars(text.data(), text.data() + text.size(), level);
   return level;
 }
 

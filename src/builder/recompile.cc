@@ -47,8 +47,9 @@ Status compile(const PreparedTree& tree, const Call& call,
 
 std::string cache_key(const Call& call, const std::vector<std::string>& arguments) {
   std::string all = call.directory;
-  for (const std::string& argument : arguments) all += '\0' + argument;
-  for (const auto& [name, value] : call.environment) all += '\0' + name + "=" + value;
+  for (const std::string& argument : arguments) all.append(1, '\0').append(argument);
+  for (const auto& [name, value] : call.environment)
+    all.append(1, '\0').append(name).append("=").append(value);
   return trust::sha256_hex(ByteView(all)).substr(0, 32);
 }
 

@@ -98,15 +98,10 @@ std::string without_mangled_numbers(std::string_view name) {
 }  // namespace
 
 std::string name_key(std::string_view name) {
-  if (name.starts_with("_Z")) {
-    std::string_view stem = name, suffix;
-    std::string suffixes;
-    while (strip_clone_suffix(stem, suffix)) suffixes = std::string(suffix) + suffixes;
-    return without_mangled_numbers(stem) + suffixes;
-  }
   std::string_view stem = name, suffix;
   std::string suffixes;
-  while (strip_clone_suffix(stem, suffix)) suffixes = std::string(suffix) + suffixes;
+  while (strip_clone_suffix(stem, suffix)) suffixes.insert(0, suffix);
+  if (name.starts_with("_Z")) return without_mangled_numbers(stem) + suffixes;
   // gcc: static local "x.4" -> "x."; clang: "f.x", "f.x.4" -> "f.x".
   bool numbered = strip_number(stem);
   bool qualified = stem.find('.') != std::string_view::npos;

@@ -91,10 +91,10 @@ Result<std::string> Memory::read_string(RemotePtr<char> from, size_t bytes_max) 
     size_t piece = std::min<size_t>(page_bytes - at % page_bytes, bytes_max - text.size());
     std::array<uint8_t, page_bytes> buffer;
     TRY_STATUS(read_into(RemoteAddress(at), {buffer.data(), piece}));
-    const auto* end = static_cast<const uint8_t*>(std::memchr(buffer.data(), 0, piece));
-    size_t length = end != nullptr ? static_cast<size_t>(end - buffer.data()) : piece;
+    auto length =
+        static_cast<size_t>(std::find(buffer.begin(), buffer.begin() + piece, 0) - buffer.begin());
     text.append(reinterpret_cast<const char*>(buffer.data()), length);
-    if (end != nullptr) return text;
+    if (length < piece) return text;
     at += piece;
   }
   return make_error(ErrorCode::invalid_input, process_name(pid_),

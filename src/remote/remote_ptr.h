@@ -33,6 +33,7 @@ class RemotePtr {
   constexpr int64_t bytes_from(RemotePtr other) const {
     return static_cast<int64_t>(address_ - other.address_);
   }
+  // NOLINTNEXTLINE(modernize-use-nullptr): false positive of clang-tidy 14
   friend constexpr auto operator<=>(RemotePtr, RemotePtr) = default;
 
  private:

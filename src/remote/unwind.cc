@@ -250,7 +250,7 @@ void warm(Dwfl* dwfl, const Module& module) {
 }  // namespace
 
 Result<Unwinder> Unwinder::make(const Memory& memory, const Loaded& loaded,
-                                std::vector<UnwindInfo> extra) {
+                                const std::vector<UnwindInfo>& extra) {
   auto state = std::make_unique<State>();
   state->memory = &memory;
   ::elf_version(EV_CURRENT);

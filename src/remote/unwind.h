@@ -54,7 +54,7 @@ class Unwinder {
   // Opens the objects (files, or memory where they are deleted). Do it before a stop: walking
   // afterwards reads only stacks.
   static Result<Unwinder> make(const Memory& memory, const Loaded& loaded,
-                               std::vector<UnwindInfo> extra = {});
+                               const std::vector<UnwindInfo>& extra = {});
   Unwinder(Unwinder&&) noexcept;
   Unwinder& operator=(Unwinder&&) noexcept;
   ~Unwinder();
