@@ -203,6 +203,16 @@ void object_fields(A& a, typename A::template Ref<Object> object) {
 }
 
 template <class A>
+void module_fields(A& a, typename A::template Ref<KernelModule> module) {
+  a.text(module.kernel_id);
+  a.text(module.release);
+  a.text(module.effective);
+  a.text(module.type);
+  a.text(module.module);
+  a.bytes(module.file, image_bytes_max);
+}
+
+template <class A>
 void patchset_fields(A& a, typename A::template Ref<Patchset> patchset) {
   a.text(patchset.name);
   a.number(patchset.level);
@@ -221,6 +231,8 @@ void patchset_fields(A& a, typename A::template Ref<Patchset> patchset) {
     a.text(fix.patch_url);
   });
   a.list(patchset.objects, objects_max, "objects", [&](auto& x) { object_fields(a, x); });
+  if (patchset.product == kernel_product)
+    a.list(patchset.modules, modules_max, "modules", [&](auto& x) { module_fields(a, x); });
 }
 
 }  // namespace

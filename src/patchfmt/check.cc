@@ -3,6 +3,7 @@
 #include "patchfmt/check.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <utility>
 
@@ -229,12 +230,51 @@ class ObjectCheck {
   std::string name_;
 };
 
+bool is_module_name(std::string_view text) {
+  return !text.empty() && text.size() <= module_name_bytes_max &&
+         text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
+             std::string_view::npos;
+}
+
+Status check_module(const KernelModule& module, std::string_view name) {
+  if (module.kernel_id.size() != kernel_id_digits || !is_build_id(module.kernel_id))
+    return invalid(name, "kernel ID is not a SHA-1 in lowercase hex");
+  if (!is_module_name(module.module))
+    return invalid(name, "module name is empty, too long or not letters, digits and _");
+  if (module.release.empty() || module.effective.empty())
+    return invalid(name, "module {} does not say for which kernel it is", module.module);
+  if (module.type != "default" && module.type != "free" && module.type != "extra")
+    return invalid(name, "module {} is of type '{}', not default, free or extra", module.module,
+                   module.type);
+  constexpr std::array<uint8_t, 4> elf_magic = {0x7f, 'E', 'L', 'F'};
+  if (module.file.size() < elf_magic.size() ||
+      !std::equal(elf_magic.begin(), elf_magic.end(), module.file.begin()))
+    return invalid(name, "module {} is not an ELF file", module.module);
+  return ok_status();
+}
+
+Status check_modules(const Patchset& patchset, std::string_view name) {
+  if (!patchset.objects.empty())
+    return invalid(name, "patchset of the kernel has objects of user space");
+  if (patchset.modules.empty()) return invalid(name, "patchset has no module");
+  std::set<std::pair<std::string_view, std::string_view>> kernels;
+  for (const KernelModule& module : patchset.modules) {
+    TRY_STATUS(check_module(module, name));
+    if (!kernels.emplace(module.kernel_id, module.type).second)
+      return invalid(name, "kernel ID {} occurs twice", module.kernel_id);
+  }
+  return ok_status();
+}
+
 }  // namespace
 
 Status check(const Patchset& patchset, std::string_view name) {
   if (!is_patchset_name(patchset.name))
     return invalid(name, "patchset name is empty, too long or unsafe as a file name");
   if (patchset.level == 0) return invalid(name, "level 0 stands for the unpatched state");
+  if (patchset.product == kernel_product) return check_modules(patchset, name);
+  if (!patchset.modules.empty())
+    return invalid(name, "patchset of user space has modules of the kernel");
   if (patchset.objects.empty()) return invalid(name, "patchset has no object");
   if (patchset.objects.size() > objects_max)
     return invalid(name, "patchset has {} objects, over the limit of {}", patchset.objects.size(),

@@ -244,4 +244,41 @@ TEST(KpatchInfo, HasTheHeaderAndTheBlocksOfTheField) {
             "kpatch-patch-url: N/A\n");
 }
 
+TEST(KernelPatchset, ComesBackAsItWas) {
+  Patchset patchset = sample_kernel_patchset();
+  patchset.modules.push_back(sample_module(std::string(40, 'b')));
+  patchset.modules[1].type = "extra";
+  auto file = read(write(patchset), "f.lcpatch");
+  ASSERT_TRUE(file.ok()) << file.error().text();
+  ASSERT_EQ(file->patchset.modules.size(), 2u);
+  const KernelModule& module = file->patchset.modules[1];
+  EXPECT_EQ(module.kernel_id, std::string(40, 'b'));
+  EXPECT_EQ(module.release, "6.1.0-47-cloud-amd64");
+  EXPECT_EQ(module.effective, "6.1.0-48-cloud-amd64");
+  EXPECT_EQ(module.type, "extra");
+  EXPECT_EQ(module.module, "kpatch_sample");
+  EXPECT_EQ(module.file, patchset.modules[1].file);
+}
+
+TEST(KernelPatchset, WhatIsWrongIsRefused) {
+  auto refusal_of = [](const std::function<void(Patchset&)>& spoil) {
+    Patchset patchset = sample_kernel_patchset();
+    spoil(patchset);
+    return error_of(write(patchset)).text();
+  };
+  EXPECT_THAT(refusal_of([](Patchset& p) { p.modules.clear(); }), HasSubstr("has no module"));
+  EXPECT_THAT(refusal_of([](Patchset& p) { p.objects = {sample_object()}; }),
+              HasSubstr("objects of user space"));
+  EXPECT_THAT(refusal_of([](Patchset& p) { p.modules[0].kernel_id = "abc"; }),
+              HasSubstr("kernel ID"));
+  EXPECT_THAT(refusal_of([](Patchset& p) { p.modules[0].type = "best"; }), HasSubstr("'best'"));
+  EXPECT_THAT(refusal_of([](Patchset& p) { p.modules[0].module = "a-b"; }),
+              HasSubstr("module name"));
+  EXPECT_THAT(refusal_of([](Patchset& p) { p.modules[0].file = {1, 2, 3, 4}; }),
+              HasSubstr("not an ELF file"));
+  EXPECT_THAT(refusal_of([](Patchset& p) { p.modules.push_back(p.modules[0]); }),
+              HasSubstr("occurs twice"));
+  EXPECT_THAT(refusal_of([](Patchset& p) { p.product = "user"; }), HasSubstr("has no object"));
+}
+
 }  // namespace livecare::patchfmt

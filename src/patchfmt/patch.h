@@ -11,6 +11,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -26,6 +27,9 @@ inline constexpr uint32_t relocations_max = 4'000'000;
 inline constexpr uint32_t string_bytes_max = 65536;
 
 enum class Cpu : uint8_t { x86_64 = 1, aarch64 = 2 };
+
+inline constexpr uint32_t modules_max = 64;
+inline constexpr std::string_view kernel_product = "kernel";
 
 struct Part {
   uint64_t offset = 0;  // page-aligned
@@ -149,8 +153,18 @@ struct Fix {         // one block of kpatch.info
   std::string patch_url;
 };
 
+// What changes one build of the kernel: a module for kcare.ko (kmod/uapi/kcare_patch.h).
+struct KernelModule {
+  std::string kernel_id;  // SHA-1 of /proc/version, lowercase hex
+  std::string release;    // uname -r: "6.1.0-47-cloud-amd64"
+  std::string effective;  // the newest release all of whose relevant fixes are in it
+  std::string type;       // "default", "free" or "extra"
+  std::string module;     // its name in /proc/modules
+  Bytes file;             // the .ko, with its module signature
+};
+
 struct Patchset {
-  std::string name;  // U20261122_01
+  std::string name;  // U20261122_01, K20261122_01
   uint32_t level = 1;
   std::string product = "user";
   std::string distribution;    // "debian12"
@@ -158,7 +172,8 @@ struct Patchset {
   std::string time;            // UTC, "2026-11-22 04:30:00"
   std::string description;
   std::vector<Fix> fixes;
-  std::vector<Object> objects;
+  std::vector<Object> objects;        // of the product "kernel" none
+  std::vector<KernelModule> modules;  // of the product "kernel" only
 };
 
 }  // namespace livecare::patchfmt

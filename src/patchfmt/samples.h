@@ -56,4 +56,24 @@ inline Patchset sample_patchset() {
   return patchset;
 }
 
+inline KernelModule sample_module(std::string kernel_id = std::string(40, 'a')) {
+  KernelModule module;
+  module.kernel_id = std::move(kernel_id);
+  module.release = "6.1.0-47-cloud-amd64";
+  module.effective = "6.1.0-48-cloud-amd64";
+  module.type = "default";
+  module.module = "kpatch_sample";
+  module.file = {0x7f, 'E', 'L', 'F', 2, 1, 1, 0};
+  return module;
+}
+
+inline Patchset sample_kernel_patchset() {
+  Patchset patchset = sample_patchset();
+  patchset.name = "K20261122_01";
+  patchset.product = kernel_product;
+  patchset.objects.clear();
+  patchset.modules = {sample_module()};
+  return patchset;
+}
+
 }  // namespace livecare::patchfmt
