@@ -1,12 +1,17 @@
 #include "agent/kcarectl.h"
 
 #include <cstdio>
+#include <memory>
+#include <variant>
 
 #include "agent/config.h"
 #include "agent/config_keys.h"
+#include "agent/exit.h"
+#include "agent/kernel_commands.h"
 #include "agent/lock.h"
 #include "agent/options.h"
 #include "agent/server_client.h"
+#include "agent/sticky.h"
 #include "agent/userspace.h"
 #include "agent/version.h"
 #include "base/log.h"
@@ -19,6 +24,18 @@ namespace {
 constexpr std::string_view usage =
     "usage: kcarectl COMMAND... [options]\n"
     "\n"
+    "  -u, --update                       fetch the newest patches of the kernel and apply them\n"
+    "  --smart-update, --auto-update      the same as UPDATE_POLICY and AUTO_UPDATE say\n"
+    "  --unload                           run the shipped kernel again\n"
+    "  -i, --info; --patch-info           what is applied to the kernel\n"
+    "  --uname                            the kernel version that it is as safe as\n"
+    "  --check                            exit code 0: there is a newer patchset; 1: there is "
+    "none\n"
+    "  --status                           exit code 0: latest applied, 1: nothing, 2: a newer one "
+    "is\n"
+    "                                     there, 3: this kernel is not supported\n"
+    "  --preflight                        what would block an update of the kernel now\n"
+    "  --set-patch-type extra|free|default\n"
     "  --userspace-update [libs,qemu,db]  fetch the newest patches and apply them to processes\n"
     "  --lib-update                       the same for shared libraries\n"
     "  --lib-info                         which processes are patched\n"
@@ -28,7 +45,9 @@ constexpr std::string_view usage =
     "  --set-sticky-patch DDMMYY|''       stay with patches of that day or before; '' ends it\n"
     "  --version, --help\n"
     "\n"
-    "  --json         with --lib-info and --lib-patch-info\n"
+    "  --json         with every command that tells something\n"
+    "  --freezer none|full|smart  whom to freeze while the kernel is switched\n"
+    "  --force        go on when something cannot be frozen; never skips the check of the stacks\n"
     "  --prefix P     take patches from this part of the patch server (--test: --prefix test)\n"
     "  --root DIR     every file of the agent is looked for below DIR\n"
     "  --server FILE  the libcare-server to run\n"
@@ -37,7 +56,6 @@ constexpr std::string_view usage =
     "reachable, 4 untrusted patch or key, 5 not in this build, 6 another run holds the lock.\n";
 
 constexpr size_t key_digits_in_name = 8;
-constexpr std::string_view kernel_part = "patching the kernel";
 constexpr std::string_view register_part = "registration and licences";
 constexpr std::string_view report_part = "reports to the support";
 constexpr std::string_view cve_part = "the vulnerability data";
@@ -49,19 +67,6 @@ struct Missing {
 
 // Options of the field whose part of the product is not in this build.
 constexpr Missing missing[] = {
-    {{"info", 'i', Takes::nothing}, kernel_part},
-    {{"update", 'u', Takes::nothing}, kernel_part},
-    {{"smart-update", 0, Takes::nothing}, kernel_part},
-    {{"unload", 0, Takes::nothing}, kernel_part},
-    {{"auto-update", 0, Takes::nothing}, kernel_part},
-    {{"patch-info", 0, Takes::nothing}, kernel_part},
-    {{"force", 0, Takes::nothing}, kernel_part},
-    {{"uname", 0, Takes::nothing}, kernel_part},
-    {{"freezer", 0, Takes::value}, kernel_part},
-    {{"check", 0, Takes::nothing}, kernel_part},
-    {{"status", 0, Takes::nothing}, kernel_part},
-    {{"preflight", 0, Takes::nothing}, kernel_part},
-    {{"set-patch-type", 0, Takes::value}, kernel_part},
     {{"license-info", 0, Takes::nothing}, register_part},
     {{"register", 0, Takes::value}, register_part},
     {{"register-autoretry", 0, Takes::nothing}, register_part},
@@ -74,6 +79,19 @@ constexpr Missing missing[] = {
 
 std::vector<Option> option_table() {
   std::vector<Option> table = {
+      {"info", 'i'},
+      {"update", 'u'},
+      {"smart-update"},
+      {"auto-update"},
+      {"unload"},
+      {"patch-info"},
+      {"uname"},
+      {"check"},
+      {"status"},
+      {"preflight"},
+      {"set-patch-type", 0, Takes::value},
+      {"freezer", 0, Takes::value},
+      {"force"},
       {"userspace-update", 0, Takes::maybe_value},
       {"lib-update"},
       {"lib-info"},
@@ -91,35 +109,6 @@ std::vector<Option> option_table() {
   };
   for (const Missing& each : missing) table.push_back(each.option);
   return table;
-}
-
-KcarectlExit exit_of(const Error& error) {
-  switch (error.code) {
-    case ErrorCode::invalid_input:
-      return KcarectlExit::usage;
-    case ErrorCode::untrusted:
-      return KcarectlExit::untrusted;
-    case ErrorCode::unsupported:
-      return KcarectlExit::not_in_this_build;
-    case ErrorCode::busy:
-      return KcarectlExit::busy;
-    default:
-      return KcarectlExit::failed;
-  }
-}
-
-KcarectlExit complain(const Error& error) {
-  fmt::print(stderr, "kcarectl: {}\n", error.text());
-  return exit_of(error);
-}
-
-KcarectlExit complain(const std::vector<std::string>& failures) {
-  for (const std::string& failure : failures) fmt::print(stderr, "kcarectl: {}\n", failure);
-  return failures.empty() ? KcarectlExit::done : KcarectlExit::failed;
-}
-
-Error bad_usage(std::string_view object, std::string_view problem) {
-  return make_error(ErrorCode::invalid_input, object, "{}; see kcarectl --help", problem);
 }
 
 // libs, qemu, db of the command line and configuration, as Patchset::product names them.
@@ -146,16 +135,34 @@ std::vector<std::string> split(std::string_view list) {
 class Kcarectl {
  public:
   explicit Kcarectl(const CommandLine& line)
-      : line_(line), paths_(line.has("root") ? line.value("root") : "/") {}
+      : line_(line),
+        paths_(line.has("root") ? line.value("root") : "/"),
+        kernel_(kctl::open_kernel()),
+        kernel_commands_(line_, paths_, *kernel_) {}
 
   // Settings first, then changes, then queries; the first failure ends the run.
   KcarectlExit run() {
     using Step = KcarectlExit (Kcarectl::*)();
-    static constexpr std::pair<std::string_view, Step> steps[] = {
-        {"import-key", &Kcarectl::import_key},     {"set-sticky-patch", &Kcarectl::set_sticky},
-        {"lib-unload", &Kcarectl::unload},         {"userspace-update", &Kcarectl::update},
-        {"lib-update", &Kcarectl::update},         {"lib-info", &Kcarectl::info},
+    using KernelStep = KcarectlExit (KernelCommands::*)();
+    static constexpr std::pair<std::string_view, std::variant<Step, KernelStep>> steps[] = {
+        {"import-key", &Kcarectl::import_key},
+        {"set-sticky-patch", &Kcarectl::set_sticky},
+        {"set-patch-type", &KernelCommands::set_patch_type},
+        {"unload", &KernelCommands::unload},
+        {"update", &KernelCommands::update},
+        {"smart-update", &KernelCommands::smart_update},
+        {"auto-update", &KernelCommands::auto_update},
+        {"lib-unload", &Kcarectl::unload},
+        {"userspace-update", &Kcarectl::update},
+        {"lib-update", &Kcarectl::update},
+        {"info", &KernelCommands::info},
+        {"patch-info", &KernelCommands::patch_info},
+        {"uname", &KernelCommands::uname},
+        {"preflight", &KernelCommands::preflight},
+        {"lib-info", &Kcarectl::info},
         {"lib-patch-info", &Kcarectl::patch_info},
+        {"check", &KernelCommands::check},
+        {"status", &KernelCommands::status},
     };
     if (!line_.operands.empty())
       return complain(bad_usage(line_.operands[0], "is not expected here"));
@@ -163,7 +170,10 @@ class Kcarectl {
     for (const auto& [name, step] : steps) {
       if (!line_.has(name)) continue;
       did_something = true;
-      if (KcarectlExit code = (this->*step)(); code != KcarectlExit::done) return code;
+      KcarectlExit code = std::holds_alternative<Step>(step)
+                              ? (this->*std::get<Step>(step))()
+                              : (kernel_commands_.*std::get<KernelStep>(step))();
+      if (code != KcarectlExit::done) return code;
     }
     return did_something ? KcarectlExit::done : complain(bad_usage("", "say what to do"));
   }
@@ -223,22 +233,12 @@ class Kcarectl {
   Result<UpdateRequest> update_request(const Config& config) const {
     UpdateRequest request;
     request.server = config.get("PATCH_SERVER");
-    request.prefix = config.get("PREFIX");
-    if (line_.has("test")) request.prefix = "test";
-    if (line_.has("prefix")) request.prefix = line_.value("prefix");
-    if (!find_config_key("PREFIX")->accepts(request.prefix, today()))
-      return bad_usage(request.prefix, "cannot be a prefix: it is letters, digits, _ and -");
+    TRY(request.prefix, chosen_prefix(line_, config));
     std::vector<std::string> types = config.list("USERSPACE_PATCHES");
     if (line_.has("lib-update")) types = {"libs"};
     if (std::string given = line_.value("userspace-update"); !given.empty()) types = split(given);
     TRY(request.products, products_of(types));
-    std::string sticky = config.get("STICKY_PATCH");
-    if (sticky.empty()) return request;
-    request.not_after = parse_day(sticky);
-    if (!request.not_after) return not_in_this_build("STICKY_PATCH=KEY", register_part);
-    if (today().number - request.not_after->number > sticky_days_max)
-      log(LogLevel::warning, "STICKY_PATCH={} is more than {} days ago; newer fixes are held back",
-          sticky, sticky_days_max);
+    TRY(request.not_after, sticky_day(config));
     return request;
   }
 
@@ -253,12 +253,7 @@ class Kcarectl {
     auto tool = userspace();
     if (!tool.ok()) return complain(tool.error());
     auto summary = tool->update(*request);
-    if (!summary.ok()) {
-      KcarectlExit code = complain(summary.error());
-      bool server_problem =
-          summary.error().code == ErrorCode::io || summary.error().code == ErrorCode::not_found;
-      return server_problem ? KcarectlExit::unreachable : code;
-    }
+    if (!summary.ok()) return complain_of_server(summary.error());
     KcarectlExit code = complain(summary->failures);
     bool is_trust = summary->first_error && summary->first_error->code == ErrorCode::untrusted;
     return is_trust ? KcarectlExit::untrusted : code;
@@ -363,13 +358,6 @@ class Kcarectl {
     return Userspace(paths_, server);
   }
 
-  static Error not_in_this_build(std::string_view option, std::string_view part) {
-    return make_error(ErrorCode::unsupported, option,
-                      "{} is not in this build; user-space patches are: --lib-update, --lib-info, "
-                      "--lib-patch-info, --lib-unload",
-                      part);
-  }
-
  public:
   static std::optional<Error> first_missing(const CommandLine& line) {
     for (const Missing& each : missing)
@@ -381,6 +369,8 @@ class Kcarectl {
  private:
   const CommandLine& line_;
   Paths paths_;
+  std::unique_ptr<kctl::Kernel> kernel_;
+  KernelCommands kernel_commands_;
   bool updated_ = false;
 };
 

@@ -12,6 +12,9 @@ struct Paths {
   std::filesystem::path configuration;       // /etc/sysconfig/kcare/kcare.conf
   std::filesystem::path keys;                // /etc/sysconfig/kcare/keys: NAME.pub
   std::filesystem::path cache;               // /var/cache/kcare/userspace: patches by build-ID
+  std::filesystem::path kernel_cache;        // /var/cache/kcare/kernel: patches by kernel ID
+  std::filesystem::path kernel_attempt;      // /var/cache/kcare/kernel/attempt
+  std::filesystem::path sysctl;              // /etc/sysconfig/kcare/sysctl.conf
   std::filesystem::path local_blacklist;     // /var/cache/kcare/userspace/blacklist
   std::filesystem::path packaged_blacklist;  // /var/lib/libcare/blacklist
   std::filesystem::path lock;                // /run/kcare/lock

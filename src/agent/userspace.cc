@@ -121,7 +121,7 @@ class Update {
   const std::string& file_for(const std::string& build_id) {
     auto [known, is_new] = files_.try_emplace(build_id);
     if (!is_new) return known->second;
-    auto patch = source_.newest(build_id, request_.not_after, [&] {
+    auto patch = source_.newest(wanted_object(build_id), request_.not_after, [&] {
       if (!std::exchange(downloading_, true)) fmt::print("Downloading updates\n");
     });
     if (!patch.ok()) {
@@ -197,7 +197,8 @@ Result<UpdateSummary> Userspace::update(const UpdateRequest& request) const {
                       "kcarectl --import-key");
   TRY(Blacklist blacklist, Blacklist::load(paths_));
   TRY(PatchSource source,
-      PatchSource::create(request.server, request.prefix, paths_, std::move(ring)));
+      PatchSource::create(request.server, request.prefix, paths_,
+                          PatchCache(paths_.cache, std::move(ring), paths_.keys.native())));
   return Update(paths_, server_, request, std::move(source), std::move(blacklist)).run();
 }
 
@@ -235,6 +236,7 @@ Result<std::vector<Json>> Userspace::patched_processes() const {
 Result<std::vector<Json>> Userspace::patches_in_memory() const {
   TRY(auto processes, patched_processes());
   TRY(auto ring, trust::load_ring(paths_.keys));
+  PatchCache cache(paths_.cache, std::move(ring), paths_.keys.native());
   std::map<std::pair<std::string, std::string>, Json> found;  // by patchset and build-ID
   for (const Json& process : processes)
     for (const Json& object : list_at(process, "objects")) {
@@ -245,7 +247,7 @@ Result<std::vector<Json>> Userspace::patches_in_memory() const {
       if (is_new) {
         auto level = static_cast<uint32_t>(number_at(object, "level"));
         std::string info = text_at(object, "info");
-        if (info.empty()) info = cached_kpatch_info(paths_, ring, build_id, level);
+        if (info.empty()) info = cache.kpatch_info(wanted_object(build_id), level);
         patch = {{"patchset", text_at(object, "patchset")},
                  {"level", level},
                  {"build_id", build_id},

@@ -232,7 +232,8 @@ class ObjectCheck {
 
 bool is_module_name(std::string_view text) {
   return !text.empty() && text.size() <= module_name_bytes_max &&
-         text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
+         text.find_first_not_of(
+             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
              std::string_view::npos;
 }
 

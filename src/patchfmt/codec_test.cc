@@ -274,7 +274,9 @@ TEST(KernelPatchset, WhatIsWrongIsRefused) {
   EXPECT_THAT(refusal_of([](Patchset& p) { p.modules[0].type = "best"; }), HasSubstr("'best'"));
   EXPECT_THAT(refusal_of([](Patchset& p) { p.modules[0].module = "a-b"; }),
               HasSubstr("module name"));
-  EXPECT_THAT(refusal_of([](Patchset& p) { p.modules[0].file = {1, 2, 3, 4}; }),
+  EXPECT_THAT(refusal_of([](Patchset& p) {
+                p.modules[0].file = {1, 2, 3, 4};
+              }),
               HasSubstr("not an ELF file"));
   EXPECT_THAT(refusal_of([](Patchset& p) { p.modules.push_back(p.modules[0]); }),
               HasSubstr("occurs twice"));

@@ -195,4 +195,11 @@ std::string sha256_hex(ByteView bytes) {
   return to_hex(ByteView(digest.data(), digest.size()));
 }
 
+std::string sha1_hex(ByteView bytes) {
+  std::array<uint8_t, 20> digest{};
+  LIVECARE_ASSERT(
+      EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha1(), nullptr) == 1);
+  return to_hex(ByteView(digest.data(), digest.size()));
+}
+
 }  // namespace livecare::trust

@@ -42,5 +42,7 @@ Result<std::vector<PublicKey>> load_ring(const std::filesystem::path& directory)
 // SHA-256 in lowercase hex.
 std::string sha256_hex(ByteView bytes);
 std::array<uint8_t, 32> sha256(ByteView bytes);
+// SHA-1 in lowercase hex: the name of a kernel on patch servers, never a proof of anything.
+std::string sha1_hex(ByteView bytes);
 
 }  // namespace livecare::trust

@@ -44,6 +44,7 @@ TEST(Ed25519, AgreesWithTheStandard) {
 }
 
 TEST(Sha256, AgreesWithTheStandard) {
+  EXPECT_EQ(sha1_hex(text("abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
   EXPECT_EQ(sha256_hex(text("abc")),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
