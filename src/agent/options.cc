@@ -74,6 +74,7 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   int argc = static_cast<int>(copies.size());
 
   CommandLine result;
+  if (argc == 1) return result;
   optind = 0;  // glibc: start anew
   while (optind < argc) {
     int before = optind == 0 ? 1 : optind;

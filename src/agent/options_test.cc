@@ -26,6 +26,13 @@ TEST(CommandLine, TakesOptionsAndOperandsInAnyOrder) {
   EXPECT_TRUE(line->has("json"));
 }
 
+TEST(CommandLine, MayBeEmpty) {
+  auto line = parse_command_line({}, table);
+  ASSERT_TRUE(line.ok());
+  EXPECT_TRUE(line->options.empty());
+  EXPECT_TRUE(line->operands.empty());
+}
+
 TEST(CommandLine, AnOptionalValueMayFollow) {
   EXPECT_EQ(parse_command_line({"--userspace-update", "libs"}, table)->value("userspace-update"),
             "libs");

@@ -52,7 +52,7 @@ Result<remote::Unwinder*> Target::unwinder() {
     std::vector<remote::UnwindInfo> extra;
     for (const Control& control : images_.images)
       if (auto info = unwind_info(*memory_, control)) extra.push_back(std::move(*info));
-    TRY(remote::Unwinder made, remote::Unwinder::make(*memory_, *loaded_, std::move(extra)));
+    TRY(remote::Unwinder made, remote::Unwinder::make(*memory_, *loaded_, extra));
     unwinder_.emplace(std::move(made));
   }
   return &*unwinder_;
