@@ -57,10 +57,10 @@ nginx_stop() {
 
 # Of a process: address space without the heap, the heap, what is resident (KiB), mappings.
 memory_of() {
-  local range from to heap=0
-  range=$(awk '$NF == "[heap]" { print $1 }' "/proc/$1/maps")
-  from=${range%-*} to=${range#*-}
-  [ -z "$range" ] || heap=$(((16#$to - 16#$from) / 1024))
+  local range heap=0
+  for range in $(awk '$NF == "[heap]" { print $1 }' "/proc/$1/maps"); do
+    heap=$((heap + (16#${range#*-} - 16#${range%-*}) / 1024))
+  done
   awk -v heap=$heap '/^VmSize/ { s = $2 } /^VmRSS/ { r = $2 } END { printf "%d %d %d ", s - heap, heap, r }' "/proc/$1/status"
   wc -l < "/proc/$1/maps"
 }
