@@ -230,6 +230,7 @@ Status Borrowed::take() {
 }
 
 Status Borrowed::lay_frame() {
+  is_laid_ = true;
   return session_.memory().write(frame_.at, frame_.bytes, tracee_.tid);
 }
 
@@ -243,6 +244,7 @@ Status Borrowed::set_return(RemoteAddress address) {
 }
 
 Status Borrowed::begin(const Registers& registers, uint64_t mask) {
+  LIVECARE_ASSERT(is_laid_);  // were we killed now, it would go back to somewhere else
   if (!write_registers_if_alive(tracee_, registers)) return gone();
   changed_ = true;
   TRY_STATUS(write_signal_mask(tracee_.tid, mask));
@@ -384,6 +386,7 @@ Status Borrowed::leave_system_call() {
 
 Status Borrowed::make_calls(std::span<const RemoteSyscall> calls) {
   if (!restarts_ && !seccomp_suspended_ && tracee_.kind == StopKind::trap) return send_off(calls);
+  TRY_STATUS(lay_frame());
   for (const RemoteSyscall& call : calls) {
     TRY(uint64_t result, ptraced_call(call.number, call.arguments));
     (void)result;

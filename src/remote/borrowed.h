@@ -77,6 +77,7 @@ class Borrowed final : public BorrowedThread {
   SignalFrame frame_;
   RemoteAddress return_to_;
   bool restarts_ = false;  // goes on with a system call that was interrupted
+  bool is_laid_ = false;   // the frame is in its memory
   bool changed_ = false;   // registers are not the thread's own
   bool masked_ = false;
   bool called_ = false;    // FPU state may be different

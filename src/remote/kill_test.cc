@@ -133,6 +133,25 @@ constexpr const char* sleeping_program = R"(
     for (;;) { poll(0, 0, 5); counter++; }
   })";
 
+// Sleeps in turn in two calls that look alike from outside, with other values in its registers;
+// dies when it comes back with those of the other one.
+constexpr const char* alternating_program = R"(
+  #include <stdint.h>
+  #include <stdio.h>
+  #include <stdlib.h>
+  volatile unsigned long counter, expected;
+  int main(void) {
+    printf("ready\n%p\n", (void *)&counter); fflush(stdout);
+    for (;; counter++) {
+      uint64_t value = expected = counter % 2 ? 0x1111 : 0x2222, result;
+      asm volatile("mov %1, %%r12\n mov $7, %%eax\n xor %%edi, %%edi\n xor %%esi, %%esi\n"
+                   "mov $3, %%edx\n syscall\n mov %%r12, %0\n"
+                   : "=r"(result) : "r"(value)
+                   : "rax", "rdi", "rsi", "rdx", "rcx", "r11", "r12", "memory");
+      if (result != expected) abort();
+    }
+  })";
+
 // A borrow with system calls, and a stop.
 Status call_in(BorrowedThread& thread) {
   TRY(uint64_t page, thread.syscall(SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC,
@@ -144,6 +163,15 @@ Status call_in(BorrowedThread& thread) {
   TRY(uint64_t gone, thread.syscall(SYS_munmap, {page, 4096}));
   if (value == 42 && gone == 0) return ok_status();
   return make_error(ErrorCode::internal, "call", "returned {}", value);
+}
+
+bool make_calls_in(pid_t pid) {
+  Status outcome = with_session(pid, {}, [](Session& session) {
+    const RemoteSyscall calls[] = {{SYS_getpid, {}}, {SYS_gettid, {}}};
+    return session.make_calls(calls, [] { return true; });
+  });
+  if (!outcome.ok()) fmt::print(stderr, "{}\n", outcome.error().text());
+  return outcome.ok();
 }
 
 bool work_on(pid_t pid) {
@@ -166,7 +194,7 @@ std::string blocked_signals(pid_t pid) {
   return "?";
 }
 
-void survive(const char* program) {
+void survive(const char* program, bool (*work)(pid_t) = work_on, int steps_min = 40) {
   Target target = Target::start(program);
   RemotePtr<uint64_t> counter(std::stoull(target.line(), nullptr, 16));
   auto memory = Memory::open(target.pid());
@@ -174,7 +202,7 @@ void survive(const char* program) {
   int n = 1;
   for (;; ++n) {
     ASSERT_LT(n, 2000);
-    bool killed = killed_at(n, [&] { return work_on(target.pid()); });
+    bool killed = killed_at(n, [&] { return work(target.pid()); });
     auto before = memory->read_value(counter);
     ASSERT_TRUE(before.ok()) << "step " << n;
     bool moved = false;
@@ -188,7 +216,7 @@ void survive(const char* program) {
     EXPECT_EQ(read_status(target.pid())->tracer, 0);
     if (!killed) break;
   }
-  EXPECT_GT(n, 40);
+  EXPECT_GT(n, steps_min);
 }
 
 TEST(Killed, ABusyThreadGoesOnWithItsRegisters) {
@@ -197,6 +225,11 @@ TEST(Killed, ABusyThreadGoesOnWithItsRegisters) {
 
 TEST(Killed, ASleepingThreadGoesOn) {
   survive(sleeping_program);
+}
+
+// A frame that an earlier run left on its stack is another sleep's.
+TEST(Killed, ASleepingThreadThatMakesCallsGoesOnWhereItIs) {
+  for (int round = 0; round < 4; ++round) survive(alternating_program, make_calls_in, 10);
 }
 
 // Its filter kills for the very calls that we make while the filter is suspended.

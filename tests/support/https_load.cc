@@ -12,6 +12,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -40,6 +41,8 @@ struct Counters {
   std::atomic<long> requests{0}, handshakes{0}, resumed{0}, failures{0}, max_gap_ms{0};
 };
 
+constexpr long answer_seconds_max = 20;
+
 Counters counters;
 std::atomic<bool> stop{false};
 
@@ -59,6 +62,8 @@ int connect_to(int port) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   const int one = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  const timeval limit{answer_seconds_max, 0};  // a server that stands still has failed
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   sockaddr generic{};
   std::memcpy(&generic, &address, sizeof generic);
   if (connect(fd, &generic, sizeof generic) != 0) {

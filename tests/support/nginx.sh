@@ -55,9 +55,13 @@ nginx_stop() {
   for i in $(seq 50); do kill -0 "$pid" 2>/dev/null || return 0; sleep 0.1; done
 }
 
-# "VmSize VmRSS maps" of a process, in KiB and lines.
+# Of a process: address space without the heap, the heap, what is resident (KiB), mappings.
 memory_of() {
-  awk '/^VmSize/ { s = $2 } /^VmRSS/ { r = $2 } END { printf "%d %d ", s, r }' "/proc/$1/status"
+  local range heap=0
+  for range in $(awk '$NF == "[heap]" { print $1 }' "/proc/$1/maps"); do
+    heap=$((heap + (16#${range#*-} - 16#${range%-*}) / 1024))
+  done
+  awk -v heap=$heap '/^VmSize/ { s = $2 } /^VmRSS/ { r = $2 } END { printf "%d %d %d ", s - heap, heap, r }' "/proc/$1/status"
   wc -l < "/proc/$1/maps"
 }
 
