@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Symbols that the kernel does not export, for kcare.ko itself and for patches.
+ *
+ * For ourselves: a kprobe can be placed by name on any function, and then knows
+ * its address. So kallsyms_lookup_name is found, and everything else through it.
+ * What is needed and not there makes kcare.ko refuse to load, by name.
+ *
+ * For patches: a name alone proves nothing, 300 names of Debian's 6.1 are there
+ * more than once. A place in the kernel is _text and an offset that the builder
+ * took from the very vmlinux (its build-ID is compared), and kallsyms has to know
+ * that name at that address. A place in a module is the n-th symbol of its name
+ * by address, in the module with that build-ID.
+ *
+ * Per-CPU variables are addresses from 0 where the kernel's linker puts them
+ * there: the offset from _text as linked is negative, KASLR does not move them.
+ */
+#include <linux/kallsyms.h>
+#include <linux/kprobes.h>
+#include <linux/sysfs.h>
+#include <linux/uaccess.h>
+#include <asm/page.h>
+
+#include "kcare.h"
+
+struct kcare_kernel kcare_kernel;
+
+static unsigned long find_lookup(void)
+{
+	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
+	unsigned long address;
+	int error;
+
+	error = register_kprobe(&probe);
+	if (error) {
+		pr_err("cannot find kallsyms_lookup_name with a kprobe (%d)\n", error);
+		return 0;
+	}
+	address = (unsigned long)probe.addr;
+	unregister_kprobe(&probe);
+#ifdef CONFIG_X86_KERNEL_IBT
+	/* The probe sits behind the endbr64. */
+	if (*(u32 *)(address - 4) == 0xfa1e0ff3)
+		address -= 4;
+#endif
+	return address;
+}
+
+struct wanted {
+	const char *name;
+	void *where;
+	bool needed;
+};
+
+#define NEEDED(symbol) { #symbol, &kcare_kernel.symbol, true }
+#define OPTIONAL(symbol) { #symbol, &kcare_kernel.symbol, false }
+
+static const struct wanted wanted[] = {
+	NEEDED(kallsyms_lookup_size_offset),
+	NEEDED(kallsyms_on_each_symbol),
+	NEEDED(find_module),
+	NEEDED(module_mutex),
+	NEEDED(__module_text_address),
+	NEEDED(text_poke),
+	NEEDED(text_poke_sync),
+	NEEDED(text_mutex),
+	NEEDED(ftrace_location),
+	NEEDED(ftrace_find_rec_direct),
+	NEEDED(ftrace_enabled),
+	NEEDED(stack_trace_save_tsk_reliable),
+	NEEDED(stop_machine_cpuslocked),
+	NEEDED(stop_sched_class),
+	OPTIONAL(freeze_processes),
+	OPTIONAL(freeze_kernel_threads),
+	OPTIONAL(thaw_processes),
+	{ "_text", &kcare_kernel.text, true },
+	{ "_etext", &kcare_kernel.etext, true },
+	{ "_end", &kcare_kernel.end, true },
+	{ "__init_begin", &kcare_kernel.init_begin, true },
+	{ "__init_end", &kcare_kernel.init_end, true },
+	{ "__per_cpu_start", &kcare_kernel.per_cpu_start, false },
+	{ "__per_cpu_end", &kcare_kernel.per_cpu_end, false },
+	{ "__start_notes", &kcare_kernel.notes_start, true },
+	{ "__stop_notes", &kcare_kernel.notes_end, true },
+};
+
+int kcare_symbols_init(void)
+{
+	unsigned long address = find_lookup();
+	unsigned int i;
+
+	if (!address)
+		return -ENOENT;
+	kcare_kernel.kallsyms_lookup_name = (void *)address;
+	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
+		address = kcare_kernel.kallsyms_lookup_name(wanted[i].name);
+		if (!address && wanted[i].needed) {
+			pr_err("this kernel has no %s\n", wanted[i].name);
+			return -ENOENT;
+		}
+		*(unsigned long *)wanted[i].where = address;
+	}
+	return 0;
+}
+
+#define NOTE_BUILD_ID 3
+
+/* The build-ID in a block of ELF notes; NULL: there is none. */
+static const u8 *find_build_id(const u8 *notes, size_t size, size_t *id_size)
+{
+	while (size >= sizeof(Elf64_Nhdr)) {
+		const Elf64_Nhdr *note = (const void *)notes;
+		size_t name = ALIGN((size_t)note->n_namesz, 4);
+		size_t desc = ALIGN((size_t)note->n_descsz, 4);
+
+		size -= sizeof(*note);
+		notes += sizeof(*note);
+		if (name > size || desc > size - name)
+			return NULL;
+		if (note->n_type == NOTE_BUILD_ID && note->n_namesz == 4 &&
+		    !memcmp(notes, "GNU", 4)) {
+			*id_size = note->n_descsz;
+			return notes + name;
+		}
+		notes += name + desc;
+		size -= name + desc;
+	}
+	return NULL;
+}
+
+/* As in kernel/module/sysfs.c; what is read through it is checked. */
+struct notes_attrs {
+	struct kobject *dir;
+	unsigned int notes;
+	struct bin_attribute attrs[];
+};
+
+#define NOTES_MAX 64
+#define NOTE_SIZE_MAX 4096
+
+static const u8 *module_build_id(struct module *mod, size_t *id_size)
+{
+#ifdef CONFIG_STACKTRACE_BUILD_ID
+	*id_size = sizeof(mod->build_id);
+	return mod->build_id;
+#elif defined(CONFIG_SYSFS)
+	const struct notes_attrs *notes = (const void *)mod->notes_attrs;
+	unsigned int i;
+
+	if (!notes || notes->notes > NOTES_MAX)
+		return NULL;
+	for (i = 0; i < notes->notes; i++) {
+		unsigned long start = (unsigned long)notes->attrs[i].private;
+		size_t size = notes->attrs[i].size;
+		const u8 *id;
+
+		if (size > NOTE_SIZE_MAX || !size || !within_module(start, mod) ||
+		    !within_module(start + size - 1, mod))
+			continue;
+		id = find_build_id((const u8 *)start, size, id_size);
+		if (id)
+			return id;
+	}
+	return NULL;
+#else
+	return NULL;
+#endif
+}
+
+int kcare_target_get(const struct kcare_object *object, struct kcare_target *target,
+		     struct kcare_reason *reason)
+{
+	size_t size = 0;
+	const u8 *id;
+
+	target->name = (const char *)(unsigned long)object->name_ptr;
+	target->mod = NULL;
+	if (!strcmp(target->name, KCARE_VMLINUX)) {
+		id = find_build_id(kcare_kernel.notes_start,
+				   kcare_kernel.notes_end - kcare_kernel.notes_start, &size);
+	} else {
+		mutex_lock(kcare_kernel.module_mutex);
+		target->mod = kcare_kernel.find_module(target->name);
+		if (target->mod && (target->mod->state != MODULE_STATE_LIVE ||
+				    !try_module_get(target->mod)))
+			target->mod = NULL;
+		mutex_unlock(kcare_kernel.module_mutex);
+		if (!target->mod) {
+			kcare_say(reason, "module %s is not loaded; load it first", target->name);
+			return -ENOENT;
+		}
+		id = module_build_id(target->mod, &size);
+	}
+	if (id && size >= object->build_id_size &&
+	    !memcmp(id, object->build_id, object->build_id_size))
+		return 0;
+	if (id)
+		kcare_say(reason, "%s: its build-id is %*phN, the patch was made for %*phN",
+			  target->name, (int)size, id, (int)object->build_id_size,
+			  object->build_id);
+	else
+		kcare_say(reason, "%s: has no build-id that could be compared", target->name);
+	kcare_target_put(target);
+	return -EINVAL;
+}
+
+void kcare_target_put(struct kcare_target *target)
+{
+	if (target->mod)
+		module_put(target->mod);
+	target->mod = NULL;
+}
+
+struct name_at {
+	const char *name;
+	unsigned long address;
+	bool found;
+};
+
+#ifdef HAVE_SYMBOL_WALK_MODULE
+static int match_name(void *data, const char *name, struct module *mod, unsigned long address)
+#else
+static int match_name(void *data, const char *name, unsigned long address)
+#endif
+{
+	struct name_at *wanted_name = data;
+
+	wanted_name->found = address == wanted_name->address &&
+			     !strcmp(name, wanted_name->name);
+	return wanted_name->found;
+}
+
+/* Does kallsyms know that name at that address? It may know others there, too. */
+static bool name_is_at(const char *name, unsigned long address)
+{
+	struct name_at wanted_name = { .name = name, .address = address };
+	unsigned long size, offset;
+	char first[KSYM_SYMBOL_LEN];
+
+	if (kcare_kernel.kallsyms_lookup_size_offset(address, &size, &offset) && offset)
+		return false;
+	if (kcare_kernel.kallsyms_lookup_name(name) == address)
+		return true;
+	if (sprint_symbol_no_offset(first, address) > 0 && !strcmp(first, name))
+		return true;
+	kcare_kernel.kallsyms_on_each_symbol(match_name, &wanted_name);
+	return wanted_name.found;
+}
+
+static int find_in_kernel(const struct kcare_symbol *symbol, const char *name,
+			  struct kcare_span *span, struct kcare_reason *reason)
+{
+	unsigned long address = kcare_kernel.text + symbol->offset;
+	unsigned long size = symbol->size, known = 0, offset = 0;
+
+	if (symbol->position) {
+		kcare_say(reason, "%s: has a position, which is for modules", name);
+		return -EINVAL;
+	}
+	if (symbol->offset >= kcare_kernel.end - kcare_kernel.text) {
+#ifdef __START_KERNEL
+		address = __START_KERNEL + symbol->offset;
+#endif
+		if (address >= kcare_kernel.per_cpu_end ||
+		    kcare_kernel.per_cpu_end > kcare_kernel.text) {
+			kcare_say(reason, "%s: offset %#llx is outside of the kernel", name,
+				  symbol->offset);
+			return -EINVAL;
+		}
+	} else if (address >= kcare_kernel.init_begin && address < kcare_kernel.init_end &&
+		   !(address >= kcare_kernel.per_cpu_start &&
+		     address < kcare_kernel.per_cpu_end)) {
+		kcare_say(reason, "%s: lies in init memory, which is gone", name);
+		return -EINVAL;
+	}
+	if (!name_is_at(name, address)) {
+		/* Without KALLSYMS_ALL only text has names. */
+		if (IS_ENABLED(CONFIG_KALLSYMS_ALL) || address < kcare_kernel.etext) {
+			kcare_say(reason, "%s: kallsyms knows no such symbol at _text+%#llx",
+				  name, symbol->offset);
+			return -EINVAL;
+		}
+	} else if (kcare_kernel.kallsyms_lookup_size_offset(address, &known, &offset)) {
+		if (known && size > known) {
+			kcare_say(reason, "%s: kallsyms says %lu bytes, the patch %lu", name,
+				  known, size);
+			return -EINVAL;
+		}
+		size = max(size, known);
+	}
+	span->start = address;
+	span->end = address + size;
+	return 0;
+}
+
+/*
+ * Symbols of that name, by rising address: there are few, so the position-th is
+ * found by looking for the next higher one, position times.
+ */
+static int find_in_module(const struct kcare_symbol *symbol, const char *name,
+			  const struct kcare_target *target, struct kcare_span *span,
+			  struct kcare_reason *reason)
+{
+	const Elf_Sym *best = NULL;
+	const struct mod_kallsyms *all;
+	unsigned long last = 0;
+	unsigned int i, rank = 0, count = 0;
+
+	if (symbol->offset) {
+		kcare_say(reason, "%s:%s: has an offset, which is for the kernel", target->name,
+			  name);
+		return -EINVAL;
+	}
+	mutex_lock(kcare_kernel.module_mutex);
+	all = rcu_dereference_protected(target->mod->kallsyms, 1);
+	do {
+		best = NULL;
+		count = 0;
+		for (i = 0; i < all->num_symtab; i++) {
+			const Elf_Sym *it = &all->symtab[i];
+
+			if (it->st_shndx == SHN_UNDEF || strcmp(all->strtab + it->st_name, name))
+				continue;
+			count++;
+			if (it->st_value > last && (!best || it->st_value < best->st_value))
+				best = it;
+		}
+		rank++;
+		if (best)
+			last = best->st_value;
+	} while (best && rank < symbol->position);
+	if (best) {
+		span->start = best->st_value;
+		span->end = best->st_value + best->st_size;
+	}
+	mutex_unlock(kcare_kernel.module_mutex);
+
+	if (!best || (!symbol->position && count != 1)) {
+		kcare_say(reason, "%s:%s: there are %u of that name, the patch wants %u", target->name,
+			  name, count, symbol->position);
+		return -EINVAL;
+	}
+	if (!within_module(span->start, target->mod)) {
+		kcare_say(reason, "%s:%s: lies outside of the module", target->name, name);
+		return -EINVAL;
+	}
+	if (symbol->size && symbol->size != span->end - span->start) {
+		kcare_say(reason, "%s:%s: has %lu bytes, the patch says %llu", target->name, name,
+			  span->end - span->start, symbol->size);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int kcare_symbol_find(const struct kcare_symbol *symbol, const struct kcare_target *target,
+		      struct kcare_span *span, struct kcare_reason *reason)
+{
+	const char *name = (const char *)(unsigned long)symbol->name_ptr;
+
+	if (target->mod)
+		return find_in_module(symbol, name, target, span, reason);
+	return find_in_kernel(symbol, name, span, reason);
+}
