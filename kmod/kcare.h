@@ -39,16 +39,20 @@ struct kcare_span {
 	unsigned long end;
 };
 
-/* A kernel or a module that a patch names, held while the patch is loaded. */
+/* The kernel or a module that a patch names. */
 struct kcare_target {
+	const struct kcare_object *object;
 	const char *name;
-	struct module *mod;	/* NULL: the kernel */
+	struct module *mod;	/* NULL: the kernel, or absent */
+	bool present;
+	bool needed;		/* it has references that cannot wait: held while present */
+	int wrong;		/* why it could not be attached when it came */
 };
 
 struct kcare_site;
 
 struct kcare_redirect {
-	struct kcare_site *site;
+	struct kcare_site *site;	/* NULL: the module is absent */
 	struct kcare_span old;
 	const char *name;
 	unsigned int entry;	/* which of the site's two ways */
@@ -64,12 +68,18 @@ struct kcare_patch {
 	const char *cves;
 	struct kcare_span text;
 
+	bool ready;		/* false: still being read */
+
 	struct kcare_target *targets;
 	unsigned int n_targets;
-	struct kcare_redirect *redirects;
-	unsigned int n_redirects;
-	struct kcare_span *parts;	/* .cold and the like */
-	unsigned int n_parts;
+	const struct kcare_func *funcs;
+	struct kcare_redirect *redirects;	/* one for each of funcs */
+	unsigned int n_funcs;
+	const struct kcare_range *ranges;
+	struct kcare_span *parts;	/* .cold and the like, one for each of ranges */
+	unsigned int n_ranges;
+	const struct kcare_reloc *relocs;
+	unsigned int n_relocs;
 	const struct kcare_hook *hooks;
 	unsigned int n_hooks;
 };
@@ -97,7 +107,18 @@ struct kcare_patch *kcare_patch_find(const char *module);
 const struct kcare_patch_head *kcare_patch_head(struct module *mod, struct kcare_reason *reason);
 int kcare_patch_load(struct module *mod, struct kcare_reason *reason);
 void kcare_patch_unload(struct module *mod);
-int kcare_patch_hooks(struct kcare_patch *patch, u32 when);
+
+/* targets.c */
+#define KCARE_ALL_TARGETS UINT_MAX
+int kcare_target_find(struct kcare_patch *patch, unsigned int index, struct kcare_reason *reason);
+int kcare_target_attach(struct kcare_patch *patch, unsigned int index,
+			struct kcare_reason *reason);
+void kcare_target_detach(struct kcare_patch *patch, unsigned int index);
+int kcare_module_coming(struct module *mod, struct kcare_reason *reason);
+void kcare_module_going(struct module *mod);
+bool kcare_module_concerns(struct module *mod);
+struct kcare_span kcare_module_text(struct module *mod);
+int kcare_hooks_call(struct kcare_patch *patch, u32 when, unsigned int target);
 
 /* symbols.c */
 struct kcare_kernel {
@@ -142,9 +163,7 @@ struct kcare_kernel {
 extern struct kcare_kernel kcare_kernel;
 
 int kcare_symbols_init(void);
-int kcare_target_get(const struct kcare_object *object, struct kcare_target *target,
-		     struct kcare_reason *reason);
-void kcare_target_put(struct kcare_target *target);
+int kcare_build_id_check(const struct kcare_target *target, struct kcare_reason *reason);
 int kcare_symbol_find(const struct kcare_symbol *symbol, const struct kcare_target *target,
 		      struct kcare_span *span, struct kcare_reason *reason);
 

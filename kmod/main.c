@@ -4,6 +4,7 @@
  *
  *	symbols.c	what the kernel does not export
  *	patch.c		a patch module's bytes, checked
+ *	targets.c	the kernel and modules that come and go
  *	relocs_*.c	references, for each CPU
  *	slots_*.S	code between entry and replacement
  *	redirect.c	sites, ftrace
@@ -27,13 +28,14 @@ static int on_module(struct notifier_block *block, unsigned long event, void *da
 	struct module *mod = data;
 	int error;
 
-	if (event == MODULE_STATE_GOING) {
+	if (event == MODULE_STATE_GOING && kcare_module_concerns(mod)) {
 		mutex_lock(&kcare_lock);
+		kcare_module_going(mod);
 		kcare_patch_unload(mod);
 		mutex_unlock(&kcare_lock);
-		return NOTIFY_OK;
 	}
-	if (event != MODULE_STATE_COMING || !kcare_patch_head(mod, &reason))
+	if (event != MODULE_STATE_COMING ||
+	    (!kcare_patch_head(mod, &reason) && !kcare_module_concerns(mod)))
 		return NOTIFY_DONE;
 
 	reason.text = kzalloc(REFUSAL_MAX, GFP_KERNEL);
@@ -41,7 +43,7 @@ static int on_module(struct notifier_block *block, unsigned long event, void *da
 		return notifier_from_errno(-ENOMEM);
 	reason.size = REFUSAL_MAX;
 	mutex_lock(&kcare_lock);
-	error = kcare_patch_load(mod, &reason);
+	error = kcare_module_coming(mod, &reason) ?: kcare_patch_load(mod, &reason);
 	mutex_unlock(&kcare_lock);
 	if (error)
 		pr_err("%s is refused (%d): %s\n", mod->name, error, reason.text);

@@ -43,20 +43,6 @@ static bool lies_within(struct module *mod, unsigned long start, unsigned long s
 	       within_module_core(start + size - 1, mod);
 }
 
-static struct kcare_span module_text(struct module *mod)
-{
-	struct kcare_span span;
-
-#ifdef HAVE_MODULE_MEM
-	span.start = (unsigned long)mod->mem[MOD_TEXT].base;
-	span.end = span.start + mod->mem[MOD_TEXT].size;
-#else
-	span.start = (unsigned long)mod->core_layout.base;
-	span.end = span.start + mod->core_layout.text_size;
-#endif
-	return span;
-}
-
 static bool is_text(const struct kcare_patch *patch, u64 start, u64 size)
 {
 	return start >= patch->text.start && start < patch->text.end && size &&
@@ -176,50 +162,31 @@ static int read_objects(struct kcare_patch *patch, const struct table *table,
 {
 	const struct kcare_object *objects = table->start;
 	unsigned int i;
-	int error;
 
 	patch->targets = kcalloc(table->count, sizeof(*patch->targets), GFP_KERNEL);
 	if (!patch->targets)
 		return -ENOMEM;
+	patch->n_targets = table->count;
 	for (i = 0; i < table->count; i++) {
 		const char *name = string_at(patch->mod, objects[i].name_ptr, MODULE_NAME_LEN);
 
 		if (!name || !*name || !is_printable(name) || objects[i].reserved ||
-		    !objects[i].build_id_size || objects[i].build_id_size > KCARE_BUILD_ID_MAX) {
+		    !objects[i].build_id_size || objects[i].build_id_size > KCARE_BUILD_ID_MAX ||
+		    !strcmp(name, patch->mod->name)) {
 			kcare_say(reason, "object %u is malformed", i);
 			return -EINVAL;
 		}
-		if (!strcmp(name, patch->mod->name)) {
-			kcare_say(reason, "it names itself as an object");
-			return -EINVAL;
-		}
-		error = kcare_target_get(&objects[i], &patch->targets[i], reason);
-		if (error)
-			return error;
-		patch->n_targets++;
+		patch->targets[i].object = &objects[i];
+		patch->targets[i].name = name;
 	}
 	return 0;
 }
 
-static int find_symbol(struct kcare_patch *patch, const struct kcare_symbol *symbol,
-		       struct kcare_span *span, struct kcare_reason *reason)
+static bool is_symbol(const struct kcare_patch *patch, const struct kcare_symbol *symbol)
 {
 	const char *name = string_at(patch->mod, symbol->name_ptr, KSYM_NAME_LEN);
 
-	if (!name || !*name || !is_printable(name) || symbol->object >= patch->n_targets) {
-		kcare_say(reason, "a symbol's name or object is malformed");
-		return -EINVAL;
-	}
-	return kcare_symbol_find(symbol, &patch->targets[symbol->object], span, reason);
-}
-
-static bool target_has_text(const struct kcare_target *target, const struct kcare_span *span)
-{
-	struct kcare_span text = { kcare_kernel.text, kcare_kernel.etext };
-
-	if (target->mod)
-		text = module_text(target->mod);
-	return span->start >= text.start && span->end <= text.end && span->start < span->end;
+	return name && *name && is_printable(name) && symbol->object < patch->n_targets;
 }
 
 /*
@@ -231,178 +198,111 @@ static const char *const not_patchable[] = {
 	"rcu_momentary_dyntick_idle", "rcu_momentary_eqs",
 };
 
-static int read_parts(struct kcare_patch *patch, const struct table *table,
-		      struct kcare_reason *reason)
+static int read_func(struct kcare_patch *patch, unsigned int index, struct kcare_reason *reason)
 {
-	const struct kcare_range *ranges = table->start;
+	const struct kcare_func *func = &patch->funcs[index];
 	unsigned int i;
-	int error;
 
-	patch->parts = kcalloc(table->count, sizeof(*patch->parts), GFP_KERNEL);
-	if (!patch->parts)
-		return -ENOMEM;
-	for (i = 0; i < table->count; i++) {
-		error = find_symbol(patch, &ranges[i].part, &patch->parts[i], reason);
-		if (error)
-			return error;
-		if (!target_has_text(&patch->targets[ranges[i].part.object], &patch->parts[i])) {
-			kcare_say(reason, "range %u is no code", i);
-			return -EINVAL;
-		}
-		patch->n_parts++;
-	}
-	return 0;
-}
-
-static int read_func(struct kcare_patch *patch, const struct kcare_func *func,
-		     struct kcare_reason *reason)
-{
-	struct kcare_redirect *redirect = &patch->redirects[patch->n_redirects];
-	unsigned int i;
-	int error;
-
-	error = find_symbol(patch, &func->old, &redirect->old, reason);
-	if (error)
-		return error;
-	redirect->name = (const char *)(unsigned long)func->old.name_ptr;
-	if (!target_has_text(&patch->targets[func->old.object], &redirect->old)) {
-		kcare_say(reason, "%s: is no code", redirect->name);
+	if (!is_symbol(patch, &func->old)) {
+		kcare_say(reason, "function %u: its name or object is malformed", index);
 		return -EINVAL;
 	}
+	patch->redirects[index].name = (const char *)(unsigned long)func->old.name_ptr;
 	for (i = 0; i < ARRAY_SIZE(not_patchable); i++) {
-		if (!strcmp(redirect->name, not_patchable[i])) {
+		if (!strcmp(patch->redirects[index].name, not_patchable[i])) {
 			kcare_say(reason, "%s: runs while everything is stopped; cannot be patched",
-				  redirect->name);
+				  not_patchable[i]);
 			return -EINVAL;
 		}
 	}
 	if (!is_text(patch, func->new_ptr, func->new_size)) {
-		kcare_say(reason, "%s: its replacement is no code of the patch", redirect->name);
+		kcare_say(reason, "%s: its replacement is no code of the patch",
+			  patch->redirects[index].name);
 		return -EINVAL;
 	}
-	if (func->range_first > patch->n_parts ||
-	    func->range_count > patch->n_parts - func->range_first) {
-		kcare_say(reason, "%s: its ranges are not there", redirect->name);
+	if (func->range_first > patch->n_ranges ||
+	    func->range_count > patch->n_ranges - func->range_first) {
+		kcare_say(reason, "%s: its ranges are not there", patch->redirects[index].name);
 		return -EINVAL;
-	}
-	for (i = 0; i < patch->n_redirects; i++) {
-		if (patch->redirects[i].old.start < redirect->old.end &&
-		    patch->redirects[i].old.end > redirect->old.start) {
-			kcare_say(reason, "%s: overlaps with %s", redirect->name,
-				  patch->redirects[i].name);
-			return -EINVAL;
-		}
 	}
 	return 0;
 }
 
-static int read_relocs(struct kcare_patch *patch, const struct table *table,
-		       struct kcare_reason *reason)
+static int read_reloc(struct kcare_patch *patch, unsigned int index, struct kcare_reason *reason)
 {
-	const struct kcare_reloc *relocs = table->start;
-	unsigned int i;
+	const struct kcare_reloc *it = &patch->relocs[index];
+	int size = kcare_reloc_size(it->type);
 
-	for (i = 0; i < table->count; i++) {
-		const struct kcare_reloc *it = &relocs[i];
-		int size = kcare_reloc_size(it->type);
-		struct kcare_span span;
-		u8 bytes[8];
-		int error;
-
-		if (it->flags & ~KCARE_RELOC_LATE || !size) {
-			kcare_say(reason, "reference %u: type %u with flags %#x is not known", i,
-				  it->type, it->flags);
-			return -EINVAL;
-		}
-		if (!lies_within(patch->mod, it->place_ptr, size)) {
-			kcare_say(reason, "reference %u lies outside of the patch", i);
-			return -EINVAL;
-		}
-		error = find_symbol(patch, &it->symbol, &span, reason);
-		if (error)
-			return error;
-		error = kcare_reloc_value(it->type, it->place_ptr, span.start + it->addend, bytes);
-		if (error) {
-			kcare_say(reason, "reference %u to %s: does not fit into %d bytes", i,
-				  (const char *)(unsigned long)it->symbol.name_ptr, size);
-			return error;
-		}
-		mutex_lock(kcare_kernel.text_mutex);
-		kcare_kernel.text_poke((void *)(unsigned long)it->place_ptr, bytes, size);
-		mutex_unlock(kcare_kernel.text_mutex);
-		if (memcmp((void *)(unsigned long)it->place_ptr, bytes, size)) {
-			kcare_say(reason, "reference %u: was not written", i);
-			return -EIO;
-		}
-		cond_resched();
+	if (it->flags & ~KCARE_RELOC_LATE || !size) {
+		kcare_say(reason, "reference %u: type %u with flags %#x is not known", index,
+			  it->type, it->flags);
+		return -EINVAL;
 	}
-	kcare_kernel.text_poke_sync();
+	if (!lies_within(patch->mod, it->place_ptr, size)) {
+		kcare_say(reason, "reference %u lies outside of the patch", index);
+		return -EINVAL;
+	}
+	if (!is_symbol(patch, &it->symbol)) {
+		kcare_say(reason, "reference %u: its name or object is malformed", index);
+		return -EINVAL;
+	}
+	if (!(it->flags & KCARE_RELOC_LATE))
+		patch->targets[it->symbol.object].needed = true;
 	return 0;
 }
 
-static int read_hooks(struct kcare_patch *patch, const struct table *table,
-		      struct kcare_reason *reason)
+/* Everything that can be said without looking at the objects. */
+static int read_entries(struct kcare_patch *patch, struct kcare_reason *reason)
 {
-	const struct kcare_hook *hooks = table->start;
 	unsigned int i;
+	int error = 0;
 
-	for (i = 0; i < table->count; i++) {
-		if (hooks[i].when > KCARE_HOOK_POST_UNLOAD ||
-		    hooks[i].object >= patch->n_targets ||
-		    !is_text(patch, hooks[i].function_ptr, 1)) {
+	for (i = 0; i < patch->n_ranges; i++) {
+		if (!is_symbol(patch, &patch->ranges[i].part)) {
+			kcare_say(reason, "range %u: its name or object is malformed", i);
+			return -EINVAL;
+		}
+	}
+	for (i = 0; i < patch->n_hooks; i++) {
+		if (patch->hooks[i].when > KCARE_HOOK_POST_UNLOAD ||
+		    patch->hooks[i].object >= patch->n_targets ||
+		    !is_text(patch, patch->hooks[i].function_ptr, 1)) {
 			kcare_say(reason, "hook %u is malformed", i);
 			return -EINVAL;
 		}
 	}
-	patch->hooks = hooks;
-	patch->n_hooks = table->count;
-	return 0;
-}
-
-int kcare_patch_hooks(struct kcare_patch *patch, u32 when)
-{
-	unsigned int i;
-
-	for (i = 0; i < patch->n_hooks; i++) {
-		unsigned long function = patch->hooks[i].function_ptr;
-
-		if (patch->hooks[i].when != when)
-			continue;
-		if (when == KCARE_HOOK_PRE_SWITCH) {
-			int error = ((int (*)(void))function)();
-
-			if (error)
-				return error < 0 ? error : -EINVAL;
-		} else {
-			((void (*)(void))function)();
-		}
-	}
-	return 0;
+	for (i = 0; i < patch->n_funcs && !error; i++)
+		error = read_func(patch, i, reason);
+	for (i = 0; i < patch->n_relocs && !error; i++)
+		error = read_reloc(patch, i, reason);
+	return error;
 }
 
 static void free_patch(struct kcare_patch *patch)
 {
 	unsigned int i;
 
-	kcare_redirect_remove(patch->redirects, patch->n_redirects);
+	mutex_lock(&kcare_list_lock);
+	list_del(&patch->list);
+	mutex_unlock(&kcare_list_lock);
 	for (i = 0; i < patch->n_targets; i++)
-		kcare_target_put(&patch->targets[i]);
+		kcare_target_detach(patch, i);
 	kfree(patch->targets);
 	kfree(patch->redirects);
 	kfree(patch->parts);
 	kfree(patch);
+	module_put(THIS_MODULE);
 }
 
-static int read_patch(struct kcare_patch *patch, const struct kcare_patch_head *head,
-		      struct kcare_reason *reason)
+static int read_tables(struct kcare_patch *patch, struct table *objects,
+		       struct kcare_reason *reason)
 {
-	struct table objects, funcs, ranges, relocs, hooks;
+	struct table funcs, ranges, relocs, hooks;
 	struct module *mod = patch->mod;
-	unsigned int i;
 	int error;
 
 	error = find_table(mod, KCARE_SYM_OBJECTS, sizeof(struct kcare_object), KCARE_OBJECTS_MAX,
-			   &objects, reason) ?:
+			   objects, reason) ?:
 		find_table(mod, KCARE_SYM_FUNCS, sizeof(struct kcare_func), KCARE_FUNCS_MAX,
 			   &funcs, reason) ?:
 		find_table(mod, KCARE_SYM_RANGES, sizeof(struct kcare_range), KCARE_RANGES_MAX,
@@ -413,25 +313,36 @@ static int read_patch(struct kcare_patch *patch, const struct kcare_patch_head *
 			   &hooks, reason);
 	if (error)
 		return error;
-	error = read_head(patch, head, reason) ?: read_objects(patch, &objects, reason) ?:
-		read_parts(patch, &ranges, reason) ?: read_hooks(patch, &hooks, reason) ?:
-		read_relocs(patch, &relocs, reason);
-	if (error)
-		return error;
-
 	patch->redirects = kcalloc(funcs.count, sizeof(*patch->redirects), GFP_KERNEL);
-	if (!patch->redirects)
+	patch->parts = kcalloc(ranges.count, sizeof(*patch->parts), GFP_KERNEL);
+	if (!patch->redirects || !patch->parts)
 		return -ENOMEM;
-	for (i = 0; i < funcs.count; i++) {
-		const struct kcare_func *func = (const struct kcare_func *)funcs.start + i;
-
-		error = read_func(patch, func, reason) ?:
-			kcare_redirect_add(&patch->redirects[i], func->new_ptr, reason);
-		if (error)
-			return error;
-		patch->n_redirects++;
-	}
+	patch->funcs = funcs.start;
+	patch->n_funcs = funcs.count;
+	patch->ranges = ranges.start;
+	patch->n_ranges = ranges.count;
+	patch->relocs = relocs.start;
+	patch->n_relocs = relocs.count;
+	patch->hooks = hooks.start;
+	patch->n_hooks = hooks.count;
 	return 0;
+}
+
+static int read_patch(struct kcare_patch *patch, const struct kcare_patch_head *head,
+		      struct kcare_reason *reason)
+{
+	struct table objects;
+	unsigned int i;
+	int error;
+
+	error = read_tables(patch, &objects, reason) ?: read_head(patch, head, reason) ?:
+		read_objects(patch, &objects, reason) ?: read_entries(patch, reason);
+	for (i = 0; i < patch->n_targets && !error; i++)
+		error = kcare_target_find(patch, i, reason);
+	for (i = 0; i < patch->n_targets && !error; i++)
+		if (patch->targets[i].present)
+			error = kcare_target_attach(patch, i, reason);
+	return error;
 }
 
 int kcare_patch_load(struct module *mod, struct kcare_reason *reason)
@@ -450,15 +361,19 @@ int kcare_patch_load(struct module *mod, struct kcare_reason *reason)
 		return -ENOMEM;
 	}
 	patch->mod = mod;
-	patch->text = module_text(mod);
+	patch->text = kcare_module_text(mod);
+	/* In the list first: a module that comes meanwhile waits for kcare_lock. */
+	mutex_lock(&kcare_list_lock);
+	list_add_tail(&patch->list, &kcare_patches);
+	mutex_unlock(&kcare_list_lock);
+
 	error = read_patch(patch, head, reason);
 	if (error) {
 		free_patch(patch);
-		module_put(THIS_MODULE);
 		return error;
 	}
 	mutex_lock(&kcare_list_lock);
-	list_add_tail(&patch->list, &kcare_patches);
+	patch->ready = true;
 	mutex_unlock(&kcare_list_lock);
 	return 0;
 }
@@ -471,9 +386,5 @@ void kcare_patch_unload(struct module *mod)
 		return;
 	/* A switched patch holds a reference to its module, so it does not come here. */
 	WARN_ON(patch == kcare_active);
-	mutex_lock(&kcare_list_lock);
-	list_del(&patch->list);
-	mutex_unlock(&kcare_list_lock);
 	free_patch(patch);
-	module_put(THIS_MODULE);
 }

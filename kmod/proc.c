@@ -41,9 +41,11 @@ static int show_patches(struct seq_file *file, void *unused)
 
 	mutex_lock(&kcare_list_lock);
 	list_for_each_entry(patch, &kcare_patches, list) {
+		if (!patch->ready)
+			continue;
 		seq_printf(file, "%s %u %s %s", patch->mod->name, patch->level, patch->name,
 			   patch == kcare_active ? "applied" : "staged");
-		for (i = 0; i < patch->n_redirects; i++)
+		for (i = 0; i < patch->n_funcs; i++)
 			seq_printf(file, " %s", patch->redirects[i].name);
 		seq_putc(file, '\n');
 	}

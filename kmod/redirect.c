@@ -161,7 +161,7 @@ static int check_site(const struct kcare_site *site, const char *name,
 
 int kcare_redirect_check(const struct kcare_redirect *redirect, struct kcare_reason *reason)
 {
-	return check_site(redirect->site, redirect->name, reason);
+	return redirect->site ? check_site(redirect->site, redirect->name, reason) : 0;
 }
 
 static void say_refused(const struct kcare_site *site, const char *name, int error,
@@ -286,6 +286,8 @@ void kcare_redirect_remove(struct kcare_redirect *redirects, unsigned int count)
 		struct kcare_site *site = redirects[i].site;
 		int error;
 
+		if (!site)
+			continue;
 		site->used[redirects[i].entry] = false;
 		if (site->used[0] || site->used[1] || !site->registered)
 			continue;
@@ -302,6 +304,8 @@ void kcare_redirect_remove(struct kcare_redirect *redirects, unsigned int count)
 	for (i = 0; i < count; i++) {
 		struct kcare_site *site = redirects[i].site;
 
+		if (!site)
+			continue;
 		if (!site->registered && !site->used[0] && !site->used[1])
 			free_site(site);
 		redirects[i].site = NULL;
@@ -311,5 +315,6 @@ void kcare_redirect_remove(struct kcare_redirect *redirects, unsigned int count)
 /* In the stop, or before the site is used. */
 void kcare_redirect_gate(const struct kcare_redirect *redirect, bool on)
 {
-	WRITE_ONCE(kcare_gates[redirect->site->slot], on ? redirect->entry + 1 : 0);
+	if (redirect->site)
+		WRITE_ONCE(kcare_gates[redirect->site->slot], on ? redirect->entry + 1 : 0);
 }

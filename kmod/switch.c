@@ -50,10 +50,12 @@ static void add_old_code(struct kcare_code *code, const struct kcare_patch *patc
 {
 	unsigned int i;
 
-	for (i = 0; i < patch->n_redirects; i++)
-		code->spans[code->n_spans++] = patch->redirects[i].old;
-	for (i = 0; i < patch->n_parts; i++)
-		code->spans[code->n_spans++] = patch->parts[i];
+	for (i = 0; i < patch->n_funcs; i++)
+		if (patch->redirects[i].site)
+			code->spans[code->n_spans++] = patch->redirects[i].old;
+	for (i = 0; i < patch->n_ranges; i++)
+		if (patch->parts[i].start)
+			code->spans[code->n_spans++] = patch->parts[i];
 }
 
 static int make_code(struct attempt *attempt)
@@ -61,9 +63,9 @@ static int make_code(struct attempt *attempt)
 	unsigned int count = 2;
 
 	if (attempt->from)
-		count += attempt->from->n_redirects + attempt->from->n_parts;
+		count += attempt->from->n_funcs + attempt->from->n_ranges;
 	if (attempt->to)
-		count += attempt->to->n_redirects + attempt->to->n_parts;
+		count += attempt->to->n_funcs + attempt->to->n_ranges;
 	attempt->code.spans = kcalloc(count, sizeof(*attempt->code.spans), GFP_KERNEL);
 	if (!attempt->code.spans)
 		return -ENOMEM;
@@ -148,10 +150,10 @@ static void flip(struct attempt *attempt)
 	unsigned int i;
 
 	if (attempt->from)
-		for (i = 0; i < attempt->from->n_redirects; i++)
+		for (i = 0; i < attempt->from->n_funcs; i++)
 			kcare_redirect_gate(&attempt->from->redirects[i], false);
 	if (attempt->to)
-		for (i = 0; i < attempt->to->n_redirects; i++)
+		for (i = 0; i < attempt->to->n_funcs; i++)
 			kcare_redirect_gate(&attempt->to->redirects[i], true);
 }
 
@@ -286,7 +288,14 @@ static int check_entries(const struct kcare_patch *patch, struct kcare_reason *r
 	int error = 0;
 	unsigned int i;
 
-	for (i = 0; i < patch->n_redirects; i++)
+	for (i = 0; i < patch->n_targets; i++) {
+		if (patch->targets[i].wrong) {
+			kcare_say(reason, "module %s came and is not what the patch was made for; see the kernel's log",
+				  patch->targets[i].name);
+			error = patch->targets[i].wrong;
+		}
+	}
+	for (i = 0; i < patch->n_funcs; i++)
 		error = kcare_redirect_check(&patch->redirects[i], reason) ?: error;
 	return error;
 }
@@ -322,7 +331,7 @@ static int enter(struct kcare_patch *to, struct kcare_reason *reason)
 	}
 	error = check_entries(to, reason);
 	if (!error) {
-		error = kcare_patch_hooks(to, KCARE_HOOK_PRE_SWITCH);
+		error = kcare_hooks_call(to, KCARE_HOOK_PRE_SWITCH, KCARE_ALL_TARGETS);
 		if (error)
 			kcare_say(reason, "%s: its hook before the switch says no (%d)",
 				  to->mod->name, error);
@@ -378,24 +387,24 @@ int kcare_switch(struct kcare_patch *to, struct kcare_ioc_switch *arg, struct kc
 	if (error)
 		return error;
 	if (from)
-		kcare_patch_hooks(from, KCARE_HOOK_PRE_UNLOAD);
+		kcare_hooks_call(from, KCARE_HOOK_PRE_UNLOAD, KCARE_ALL_TARGETS);
 
 	error = switch_levels(from, to, arg, reason) ?: verify(from, to, arg, reason);
 	if (error) {
 		if (to) {
-			kcare_patch_hooks(to, KCARE_HOOK_POST_UNLOAD);
+			kcare_hooks_call(to, KCARE_HOOK_POST_UNLOAD, KCARE_ALL_TARGETS);
 			module_put(to->mod);
 		}
 		if (from)
-			kcare_patch_hooks(from, KCARE_HOOK_POST_SWITCH);
+			kcare_hooks_call(from, KCARE_HOOK_POST_SWITCH, KCARE_ALL_TARGETS);
 		return error;
 	}
 	set_active(to);
-	arg->functions = to ? to->n_redirects : from->n_redirects;
+	arg->functions = to ? to->n_funcs : from->n_funcs;
 	if (to)
-		kcare_patch_hooks(to, KCARE_HOOK_POST_SWITCH);
+		kcare_hooks_call(to, KCARE_HOOK_POST_SWITCH, KCARE_ALL_TARGETS);
 	if (from) {
-		kcare_patch_hooks(from, KCARE_HOOK_POST_UNLOAD);
+		kcare_hooks_call(from, KCARE_HOOK_POST_UNLOAD, KCARE_ALL_TARGETS);
 		module_put(from->mod);
 	}
 	return 0;

@@ -17,7 +17,6 @@
  */
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
-#include <linux/sysfs.h>
 #include <linux/uaccess.h>
 #include <asm/page.h>
 
@@ -128,87 +127,57 @@ static const u8 *find_build_id(const u8 *notes, size_t size, size_t *id_size)
 	return NULL;
 }
 
-/* As in kernel/module/sysfs.c; what is read through it is checked. */
-struct notes_attrs {
-	struct kobject *dir;
-	unsigned int notes;
-	struct bin_attribute attrs[];
-};
-
-#define NOTES_MAX 64
-#define NOTE_SIZE_MAX 4096
-
-static const u8 *module_build_id(struct module *mod, size_t *id_size)
+/*
+ * A module's notes have no name in memory, and its sysfs files come after COMING.
+ * So the whole note, with the build-ID that it has to have, is looked for in the
+ * module's read-only memory, where the loader puts it.
+ */
+static bool module_has_note(struct module *mod, const u8 *note, size_t size)
 {
-#ifdef CONFIG_STACKTRACE_BUILD_ID
-	*id_size = sizeof(mod->build_id);
-	return mod->build_id;
-#elif defined(CONFIG_SYSFS)
-	const struct notes_attrs *notes = (const void *)mod->notes_attrs;
-	unsigned int i;
-
-	if (!notes || notes->notes > NOTES_MAX)
-		return NULL;
-	for (i = 0; i < notes->notes; i++) {
-		unsigned long start = (unsigned long)notes->attrs[i].private;
-		size_t size = notes->attrs[i].size;
-		const u8 *id;
-
-		if (size > NOTE_SIZE_MAX || !size || !within_module(start, mod) ||
-		    !within_module(start + size - 1, mod))
-			continue;
-		id = find_build_id((const u8 *)start, size, id_size);
-		if (id)
-			return id;
-	}
-	return NULL;
+#ifdef HAVE_MODULE_MEM
+	const u8 *start = mod->mem[MOD_RODATA].base;
+	const u8 *end = start + mod->mem[MOD_RODATA].size;
 #else
-	return NULL;
+	const u8 *start = mod->core_layout.base;
+	const u8 *end = start + mod->core_layout.ro_size;
 #endif
+	for (; start && start + size <= end; start += 4)
+		if (!memcmp(start, note, size))
+			return true;
+	return false;
 }
 
-int kcare_target_get(const struct kcare_object *object, struct kcare_target *target,
-		     struct kcare_reason *reason)
+/* The object's build-ID is the one that the patch was made for. */
+int kcare_build_id_check(const struct kcare_target *target, struct kcare_reason *reason)
 {
+	const struct kcare_object *object = target->object;
+	struct {
+		Elf64_Nhdr head;
+		char owner[4];
+		u8 id[KCARE_BUILD_ID_MAX];
+	} note = {
+		.head = { 4, object->build_id_size, NOTE_BUILD_ID },
+		.owner = "GNU",
+	};
 	size_t size = 0;
 	const u8 *id;
 
-	target->name = (const char *)(unsigned long)object->name_ptr;
-	target->mod = NULL;
-	if (!strcmp(target->name, KCARE_VMLINUX)) {
-		id = find_build_id(kcare_kernel.notes_start,
-				   kcare_kernel.notes_end - kcare_kernel.notes_start, &size);
-	} else {
-		mutex_lock(kcare_kernel.module_mutex);
-		target->mod = kcare_kernel.find_module(target->name);
-		if (target->mod && (target->mod->state != MODULE_STATE_LIVE ||
-				    !try_module_get(target->mod)))
-			target->mod = NULL;
-		mutex_unlock(kcare_kernel.module_mutex);
-		if (!target->mod) {
-			kcare_say(reason, "module %s is not loaded; load it first", target->name);
-			return -ENOENT;
-		}
-		id = module_build_id(target->mod, &size);
+	if (target->mod) {
+		memcpy(note.id, object->build_id, object->build_id_size);
+		if (module_has_note(target->mod, (const u8 *)&note,
+				    offsetof(typeof(note), id) + object->build_id_size))
+			return 0;
+		kcare_say(reason, "module %s is not the one with build-id %*phN that the patch was made for",
+			  target->name, (int)object->build_id_size, object->build_id);
+		return -EINVAL;
 	}
-	if (id && size >= object->build_id_size &&
-	    !memcmp(id, object->build_id, object->build_id_size))
+	id = find_build_id(kcare_kernel.notes_start,
+			   kcare_kernel.notes_end - kcare_kernel.notes_start, &size);
+	if (id && size == object->build_id_size && !memcmp(id, object->build_id, size))
 		return 0;
-	if (id)
-		kcare_say(reason, "%s: its build-id is %*phN, the patch was made for %*phN",
-			  target->name, (int)size, id, (int)object->build_id_size,
-			  object->build_id);
-	else
-		kcare_say(reason, "%s: has no build-id that could be compared", target->name);
-	kcare_target_put(target);
+	kcare_say(reason, "the kernel has build-id %*phN, the patch was made for %*phN",
+		  (int)(id ? size : 0), id, (int)object->build_id_size, object->build_id);
 	return -EINVAL;
-}
-
-void kcare_target_put(struct kcare_target *target)
-{
-	if (target->mod)
-		module_put(target->mod);
-	target->mod = NULL;
 }
 
 struct name_at {
@@ -319,7 +288,9 @@ static int find_in_module(const struct kcare_symbol *symbol, const char *name,
 		for (i = 0; i < all->num_symtab; i++) {
 			const Elf_Sym *it = &all->symtab[i];
 
-			if (it->st_shndx == SHN_UNDEF || strcmp(all->strtab + it->st_name, name))
+			/* Init code is there while the module is COMING, and not counted. */
+			if (it->st_shndx == SHN_UNDEF || !within_module_core(it->st_value, target->mod) ||
+			    strcmp(all->strtab + it->st_name, name))
 				continue;
 			count++;
 			if (it->st_value > last && (!best || it->st_value < best->st_value))
@@ -338,10 +309,6 @@ static int find_in_module(const struct kcare_symbol *symbol, const char *name,
 	if (!best || (!symbol->position && count != 1)) {
 		kcare_say(reason, "%s:%s: there are %u of that name, the patch wants %u", target->name,
 			  name, count, symbol->position);
-		return -EINVAL;
-	}
-	if (!within_module(span->start, target->mod)) {
-		kcare_say(reason, "%s:%s: lies outside of the module", target->name, name);
 		return -EINVAL;
 	}
 	if (symbol->size && symbol->size != span->end - span->start) {
