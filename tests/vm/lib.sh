@@ -26,7 +26,8 @@ make_kcare() {
 # Offsets and the build-ID come out of a guest: no debug package is needed.
 make_place() {
   vm -- sh -c 'uname -r; grep -E " (_text|cmdline_proc_show|version_proc_show|saved_command_line)\$" /proc/kallsyms;
-    hexdump -v -e "1/1 \"%02x\"" /sys/kernel/notes; echo' > "$work/place"
+    hexdump -v -e "1/1 \"%02x\"" /sys/kernel/notes; echo; modprobe zram
+    hexdump -v -e "1/1 \"%02x\"" /sys/module/zram/notes/.note.gnu.build-id; echo' > "$work/place"
   awk '
     function hex(text,   i, value) {
       value = 0
@@ -41,7 +42,7 @@ make_place() {
       start = index($1, "040000001400000003000000474e5500")
       id = ""
       for (i = 0; i < 20; i++) id = id "0x" substr($1, start + 32 + 2 * i, 2) ", "
-      print "#define PLACE_BUILD_ID { " id "}"
+      print "#define PLACE_" (notes++ ? "ZRAM_" : "") "BUILD_ID { " id "}"
     }
     END {
       printf "#define PLACE_CMDLINE %dULL\n", at["cmdline_proc_show"] - at["_text"]
@@ -55,13 +56,17 @@ make_place() {
 make_patches() {
   local dir=$work/patches define
   mkdir -p "$dir"
-  cp "$top"/kmod/uapi/*.h "$top/tests/vm/patch/cmdline.h" "$work/place.h" "$dir/"
+  cp "$top"/kmod/uapi/*.h "$top"/tests/vm/patch/*.h "$work/place.h" "$dir/"
   : > "$dir/Kbuild"
   while [ $# -gt 0 ]; do
     for define in $2; do
       echo "#define ${define%%=*} ${define#*=}"
     done > "$dir/$1.c"
-    echo '#include "cmdline.h"' >> "$dir/$1.c"
+    # z_NAME: of zram.h; another: of cmdline.h
+    case $1 in
+      z_*) echo '#include "zram.h"' >> "$dir/$1.c" ;;
+      *) echo '#include "cmdline.h"' >> "$dir/$1.c" ;;
+    esac
     echo "obj-m += $1.o" >> "$dir/Kbuild"
     shift 2
   done
