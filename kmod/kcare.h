@@ -136,8 +136,8 @@ struct kcare_kernel {
 	struct module *(*__module_text_address)(unsigned long address);
 	void *(*text_poke)(void *address, const void *code, size_t size);
 	void (*text_poke_sync)(void);
-	struct mutex *text_mutex;
-	struct mutex *module_mutex;
+	struct mutex *text_mutex;	/* the kernel's: text_poke */
+	struct mutex *module_mutex;	/* the kernel's: find_module */
 	unsigned long (*ftrace_location)(unsigned long address);
 	unsigned long (*ftrace_find_rec_direct)(unsigned long address);
 	int *ftrace_enabled;
@@ -196,6 +196,11 @@ struct task_struct *kcare_tasks_exiting(unsigned int index);
 bool kcare_tasks_has_run(struct task_struct *task);
 void kcare_hold_begin(void);
 void kcare_hold_end(struct kcare_hold *hold);
+
+/* slots_*.S */
+extern u8 kcare_slots[], kcare_slots_end[];
+extern const u32 kcare_slot_size, kcare_slot_first_way;
+extern u8 kcare_gates[];
 
 /* stacks.c */
 struct kcare_obstacle {

@@ -17,8 +17,8 @@
 
 #include "kcare.h"
 
-DEFINE_MUTEX(kcare_lock);
-DEFINE_MUTEX(kcare_list_lock);
+DEFINE_MUTEX(kcare_lock);	/* loading, switching, unloading: kcare.h */
+DEFINE_MUTEX(kcare_list_lock);	/* changes of the list and of who is active: kcare.h */
 LIST_HEAD(kcare_patches);
 struct kcare_patch *kcare_active;
 
@@ -86,7 +86,7 @@ static int find_table(struct module *mod, const char *symbol, size_t entry, unsi
 	table->start = NULL;
 	table->count = 0;
 	for (i = 1; i < all->num_symtab; i++) {
-		const Elf_Sym *it = &all->symtab[i];
+		const struct elf64_sym *it = &all->symtab[i];
 
 		if (it->st_shndx == SHN_UNDEF || strcmp(all->strtab + it->st_name, symbol))
 			continue;
@@ -195,7 +195,8 @@ static bool is_symbol(const struct kcare_patch *patch, const struct kcare_symbol
  */
 static const char *const not_patchable[] = {
 	"multi_cpu_stop", "stop_machine_yield", "touch_nmi_watchdog",
-	"rcu_momentary_dyntick_idle", "rcu_momentary_eqs",
+	"rcu_momentary_dyntick_idle", "rcu_momentary_eqs", "rcu_preempt_deferred_qs",
+	"rcu_preempt_need_deferred_qs", "rcu_preempt_deferred_qs_irqrestore",
 };
 
 static int read_func(struct kcare_patch *patch, unsigned int index, struct kcare_reason *reason)

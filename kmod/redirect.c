@@ -47,9 +47,6 @@ static DECLARE_BITMAP(slots_used, KCARE_SLOTS_MAX);
 /* Read by the slots: 0 the old function, 1 and 2 the ways. */
 u8 kcare_gates[KCARE_SLOTS_MAX] __aligned(64);
 
-extern u8 kcare_slots[], kcare_slots_end[];
-extern const u32 kcare_slot_size, kcare_slot_first_way;
-
 #define JUMP_SIZE 5
 
 int kcare_redirect_init(void)
@@ -170,10 +167,12 @@ static void say_refused(const struct kcare_site *site, const char *name, int err
 	unsigned long other = kcare_kernel.ftrace_find_rec_direct(site->entry);
 
 	if (error == -EBUSY && other)
-		kcare_say(reason, "%s: is redirected by %ps already, a BPF program or another patcher; remove that first",
+		kcare_say(reason,
+			  "%s: is redirected to %pS already (BPF or another patcher); remove that first",
 			  name, (void *)other);
 	else if (error == -EBUSY)
-		kcare_say(reason, "%s: is patched by the kernel's livepatch or another IPMODIFY user of ftrace; remove that first",
+		kcare_say(reason,
+			  "%s: has another IPMODIFY user of ftrace (livepatch?); remove that first",
 			  name);
 	else
 		kcare_say(reason, "%s: ftrace refuses a direct call (%d)", name, error);

@@ -105,6 +105,7 @@ static bool walk_before(struct attempt *attempt, bool anyway)
 	for_each_process_thread(process, thread) {
 		struct kcare_obstacle obstacle;
 
+		/* Pairs with finish_task(): off the CPU, its stack pointer is saved. */
 		if (smp_load_acquire(&thread->on_cpu) ||
 		    kcare_stack_check(&attempt->code, thread, &obstacle))
 			continue;
@@ -290,7 +291,8 @@ static int check_entries(const struct kcare_patch *patch, struct kcare_reason *r
 
 	for (i = 0; i < patch->n_targets; i++) {
 		if (patch->targets[i].wrong) {
-			kcare_say(reason, "module %s came and is not what the patch was made for; see the kernel's log",
+			kcare_say(reason,
+				  "module %s is not what the patch was made for; see the kernel's log",
 				  patch->targets[i].name);
 			error = patch->targets[i].wrong;
 		}
@@ -298,6 +300,15 @@ static int check_entries(const struct kcare_patch *patch, struct kcare_reason *r
 	for (i = 0; i < patch->n_funcs; i++)
 		error = kcare_redirect_check(&patch->redirects[i], reason) ?: error;
 	return error;
+}
+
+static unsigned int count_present(const struct kcare_patch *patch)
+{
+	unsigned int i, count = 0;
+
+	for (i = 0; i < patch->n_funcs; i++)
+		count += !!patch->redirects[i].site;
+	return count;
 }
 
 static int switch_levels(struct kcare_patch *from, struct kcare_patch *to,
@@ -359,7 +370,7 @@ static int verify(struct kcare_patch *from, struct kcare_patch *to, struct kcare
 	pr_err("%s: entries were lost during the switch, it is undone\n", to->mod->name);
 	if (switch_levels(to, from, arg, reason)) {
 		pr_err("%s: and cannot be undone\n", to->mod->name);
-		kcare_say(reason, "the switch cannot be undone: some functions are patched, some not");
+		kcare_say(reason, "and cannot be undone: some functions are patched, some not");
 		return 0;
 	}
 	return error;
@@ -400,7 +411,7 @@ int kcare_switch(struct kcare_patch *to, struct kcare_ioc_switch *arg, struct kc
 		return error;
 	}
 	set_active(to);
-	arg->functions = to ? to->n_funcs : from->n_funcs;
+	arg->functions = count_present(to ?: from);
 	if (to)
 		kcare_hooks_call(to, KCARE_HOOK_POST_SWITCH, KCARE_ALL_TARGETS);
 	if (from) {

@@ -107,8 +107,8 @@ int kcare_symbols_init(void)
 /* The build-ID in a block of ELF notes; NULL: there is none. */
 static const u8 *find_build_id(const u8 *notes, size_t size, size_t *id_size)
 {
-	while (size >= sizeof(Elf64_Nhdr)) {
-		const Elf64_Nhdr *note = (const void *)notes;
+	while (size >= sizeof(struct elf64_note)) {
+		const struct elf64_note *note = (const void *)notes;
 		size_t name = ALIGN((size_t)note->n_namesz, 4);
 		size_t desc = ALIGN((size_t)note->n_descsz, 4);
 
@@ -152,7 +152,7 @@ int kcare_build_id_check(const struct kcare_target *target, struct kcare_reason 
 {
 	const struct kcare_object *object = target->object;
 	struct {
-		Elf64_Nhdr head;
+		struct elf64_note head;
 		char owner[4];
 		u8 id[KCARE_BUILD_ID_MAX];
 	} note = {
@@ -167,7 +167,8 @@ int kcare_build_id_check(const struct kcare_target *target, struct kcare_reason 
 		if (module_has_note(target->mod, (const u8 *)&note,
 				    offsetof(typeof(note), id) + object->build_id_size))
 			return 0;
-		kcare_say(reason, "module %s is not the one with build-id %*phN that the patch was made for",
+		kcare_say(reason,
+			  "module %s is not the one with build-id %*phN that the patch was made for",
 			  target->name, (int)object->build_id_size, object->build_id);
 		return -EINVAL;
 	}
@@ -270,7 +271,7 @@ static int find_in_module(const struct kcare_symbol *symbol, const char *name,
 			  const struct kcare_target *target, struct kcare_span *span,
 			  struct kcare_reason *reason)
 {
-	const Elf_Sym *best = NULL;
+	const struct elf64_sym *best = NULL;
 	const struct mod_kallsyms *all;
 	unsigned long last = 0;
 	unsigned int i, rank = 0, count = 0;
@@ -286,10 +287,11 @@ static int find_in_module(const struct kcare_symbol *symbol, const char *name,
 		best = NULL;
 		count = 0;
 		for (i = 0; i < all->num_symtab; i++) {
-			const Elf_Sym *it = &all->symtab[i];
+			const struct elf64_sym *it = &all->symtab[i];
 
 			/* Init code is there while the module is COMING, and not counted. */
-			if (it->st_shndx == SHN_UNDEF || !within_module_core(it->st_value, target->mod) ||
+			if (it->st_shndx == SHN_UNDEF ||
+			    !within_module_core(it->st_value, target->mod) ||
 			    strcmp(all->strtab + it->st_name, name))
 				continue;
 			count++;
@@ -307,8 +309,8 @@ static int find_in_module(const struct kcare_symbol *symbol, const char *name,
 	mutex_unlock(kcare_kernel.module_mutex);
 
 	if (!best || (!symbol->position && count != 1)) {
-		kcare_say(reason, "%s:%s: there are %u of that name, the patch wants %u", target->name,
-			  name, count, symbol->position);
+		kcare_say(reason, "%s:%s: there are %u of that name, the patch wants %u",
+			  target->name, name, count, symbol->position);
 		return -EINVAL;
 	}
 	if (symbol->size && symbol->size != span->end - span->start) {

@@ -16,9 +16,10 @@
  *   cpus_read_lock() from the watch to the end of the stop.
  * - A child that never ran has only the kernel's return path on its stack.
  * - A task that is exiting drops out of the list of tasks, and may still sleep: so
- *   a probe on sched_process_exit collects these for as long as we are at work,
- *   and those that were there before are waited for with synchronize_rcu_tasks(),
- *   which counts them until they are past caring.
+ *   a probe on sched_process_exit collects these for as long as we are at work.
+ *   Those that were past it are taken from the list of tasks by PF_EXITING, and
+ *   those that had left the list, too, are waited for with synchronize_rcu_tasks():
+ *   do_exit() marks itself for that before it leaves the list, until its very end.
  * - The thread that stops the machine was switched in, so it must be in the set:
  *   kcare_tasks_complete() asks, inside the stop, and so notices a tracepoint that
  *   does not fire.
@@ -222,6 +223,17 @@ static unsigned int wanted_bits(void)
 	return clamp_t(unsigned int, ilog2(count + 1) + 3, SET_BITS_MIN, SET_BITS_MAX);
 }
 
+static void collect_exiting(void)
+{
+	struct task_struct *process, *thread;
+
+	rcu_read_lock();
+	for_each_process_thread(process, thread)
+		if (READ_ONCE(thread->flags) & PF_EXITING)
+			set_add(&exiting, thread);
+	rcu_read_unlock();
+}
+
 /* Sleeps; afterwards every task that is exiting is known. */
 int kcare_tasks_begin(struct kcare_reason *reason)
 {
@@ -240,6 +252,9 @@ int kcare_tasks_begin(struct kcare_reason *reason)
 		goto no_memory;
 	}
 	WRITE_ONCE(exiting.open, true);
+	/* Whoever passed the tracepoint without being seen has its flag set by now. */
+	tracepoint_synchronize_unregister();
+	collect_exiting();
 	synchronize_rcu_tasks();
 	return 0;
 

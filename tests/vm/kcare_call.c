@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* kcare_call switch|preflight MODULE | unswitch [-t MS] [-f FREEZER] [-F]: one ioctl, its answer in one line. */
+/*
+ * kcare_call switch|preflight MODULE | unswitch [-t MS] [-f FREEZER] [-F]: one
+ * ioctl, its answer in one line.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

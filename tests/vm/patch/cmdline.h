@@ -88,13 +88,13 @@ static noinline __used int new_version_proc_show(struct seq_file *file, void *un
 
 static int before(void)
 {
-	pr_info(TEXT ": before the switch\n");
+	pr_info(TEXT ": the switch comes\n");
 	return HOOK_SAYS;
 }
 
 static void after(void)
 {
-	pr_info(TEXT ": after the unload\n");
+	pr_info(TEXT ": the unload is over\n");
 }
 
 #define POINTER(object) ((unsigned long)(object))
