@@ -12,8 +12,17 @@ vm() {
   "$top/tools/vm" --release "$release" "$@"
 }
 
+# With this machine's headers, or in a chroot with the release's own compiler.
+kernel_make() {
+  if [ -e "/lib/modules/$release/build" ]; then
+    make "$@"
+  else
+    "$top/tools/vm-build" --release "$release" --bind "$top" --bind "$work" -- make "$@"
+  fi
+}
+
 make_kcare() {
-  make -C "$top/kmod" KDIR="/lib/modules/$release/build" KOUT="$work/kmod" > "$work/kmod.log" 2>&1 ||
+  kernel_make -C "$top/kmod" KDIR="/lib/modules/$release/build" KOUT="$work/kmod" > "$work/kmod.log" 2>&1 ||
     { cat "$work/kmod.log" >&2; echo "kcare.ko does not build for $release" >&2; exit 1; }
   if grep -i 'warning' "$work/kmod.log" | grep -v 'BTF\|compiler differs' >&2; then
     echo "kcare.ko builds with warnings" >&2
@@ -70,7 +79,7 @@ make_patches() {
     echo "obj-m += $1.o" >> "$dir/Kbuild"
     shift 2
   done
-  make -C "/lib/modules/$release/build" M="$dir" modules > "$work/patches.log" 2>&1 ||
+  kernel_make -C "/lib/modules/$release/build" M="$dir" modules > "$work/patches.log" 2>&1 ||
     { cat "$work/patches.log" >&2; exit 1; }
   cp "$dir"/*.ko "$share/"
 }
