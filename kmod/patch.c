@@ -229,6 +229,23 @@ static int read_func(struct kcare_patch *patch, unsigned int index, struct kcare
 	return 0;
 }
 
+#define LIES_IN_TABLE(place, start, count) \
+	((place) - (unsigned long)(start) < (count) * sizeof(*(start)))
+
+/* Places that the kernel works on as soon as we are done: they cannot be LATE. */
+static bool is_read_now(const struct module *mod, unsigned long place)
+{
+	bool found = false;
+
+#ifdef CONFIG_JUMP_LABEL
+	found |= LIES_IN_TABLE(place, mod->jump_entries, mod->num_jump_entries);
+#endif
+#ifdef CONFIG_HAVE_STATIC_CALL_INLINE
+	found |= LIES_IN_TABLE(place, mod->static_call_sites, mod->num_static_call_sites);
+#endif
+	return found;
+}
+
 static int read_reloc(struct kcare_patch *patch, unsigned int index, struct kcare_reason *reason)
 {
 	const struct kcare_reloc *it = &patch->relocs[index];
@@ -247,7 +264,7 @@ static int read_reloc(struct kcare_patch *patch, unsigned int index, struct kcar
 		kcare_say(reason, "reference %u: its name or object is malformed", index);
 		return -EINVAL;
 	}
-	if (!(it->flags & KCARE_RELOC_LATE))
+	if (!(it->flags & KCARE_RELOC_LATE) || is_read_now(patch->mod, it->place_ptr))
 		patch->targets[it->symbol.object].needed = true;
 	return 0;
 }

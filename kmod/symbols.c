@@ -223,10 +223,6 @@ static int find_in_kernel(const struct kcare_symbol *symbol, const char *name,
 	unsigned long address = kcare_kernel.text + symbol->offset;
 	unsigned long size = symbol->size, known = 0, offset = 0;
 
-	if (symbol->position) {
-		kcare_say(reason, "%s: has a position, which is for modules", name);
-		return -EINVAL;
-	}
 	if (symbol->offset >= kcare_kernel.end - kcare_kernel.text) {
 #ifdef __START_KERNEL
 		address = __START_KERNEL + symbol->offset;
@@ -251,7 +247,8 @@ static int find_in_kernel(const struct kcare_symbol *symbol, const char *name,
 			return -EINVAL;
 		}
 	} else if (kcare_kernel.kallsyms_lookup_size_offset(address, &known, &offset)) {
-		if (known && size > known) {
+		/* In data, a label may lie inside of another object. */
+		if (known && size > known && address < kcare_kernel.etext) {
 			kcare_say(reason, "%s: kallsyms says %lu bytes, the patch %lu", name,
 				  known, size);
 			return -EINVAL;
