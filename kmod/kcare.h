@@ -137,7 +137,8 @@ struct kcare_kernel {
 	void *(*text_poke)(void *address, const void *code, size_t size);
 	void (*text_poke_sync)(void);
 	struct mutex *text_mutex;	/* the kernel's: text_poke */
-	struct mutex *module_mutex;	/* the kernel's: find_module */
+	struct mutex *module_mutex;	/* the kernel's: find_module, modules */
+	struct list_head *modules;
 	unsigned long (*ftrace_location)(unsigned long address);
 	unsigned long (*ftrace_find_rec_direct)(unsigned long address);
 	int *ftrace_enabled;

@@ -56,12 +56,48 @@ static struct notifier_block notifier = {
 	.priority = INT_MAX,
 };
 
+/*
+ * Another live patcher: both would believe to know what the other changes. What the
+ * kernel's own livepatch does to a function is refused by ftrace, too; others write
+ * jumps of their own, and nobody would notice.
+ */
+static bool __init is_patcher(const struct module *mod)
+{
+	static const char *const prefixes[] __initconst = { "ksplice", "kpatch", "kgraft", "kgr_" };
+	unsigned int i;
+
+#ifdef CONFIG_LIVEPATCH
+	if (mod->klp)
+		return true;
+#endif
+	for (i = 0; i < ARRAY_SIZE(prefixes); i++)
+		if (!strncmp(mod->name, prefixes[i], strlen(prefixes[i])))
+			return true;
+	return false;
+}
+
+static int __init find_other_patcher(void)
+{
+	const struct module *mod;
+	int error = 0;
+
+	mutex_lock(kcare_kernel.module_mutex);
+	list_for_each_entry(mod, kcare_kernel.modules, list) {
+		if (is_patcher(mod)) {
+			pr_err("%s is loaded, of another live patcher; unload it first\n", mod->name);
+			error = -EBUSY;
+		}
+	}
+	mutex_unlock(kcare_kernel.module_mutex);
+	return error;
+}
+
 static int __init kcare_init(void)
 {
 	int error;
 
-	error = kcare_symbols_init() ?: kcare_redirect_init() ?: kcare_tasks_init() ?:
-		kcare_proc_init();
+	error = kcare_symbols_init() ?: find_other_patcher() ?: kcare_redirect_init() ?:
+		kcare_tasks_init() ?: kcare_proc_init();
 	if (error)
 		return error;
 	error = register_module_notifier(&notifier);

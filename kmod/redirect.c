@@ -311,9 +311,20 @@ void kcare_redirect_remove(struct kcare_redirect *redirects, unsigned int count)
 	}
 }
 
-/* In the stop, or before the site is used. */
+/*
+ * In the stop, or while nobody can come there. The site may be another patch's, too:
+ * only its own way is closed.
+ */
 void kcare_redirect_gate(const struct kcare_redirect *redirect, bool on)
 {
-	if (redirect->site)
-		WRITE_ONCE(kcare_gates[redirect->site->slot], on ? redirect->entry + 1 : 0);
+	u8 way = redirect->entry + 1;
+	u8 *gate;
+
+	if (!redirect->site)
+		return;
+	gate = &kcare_gates[redirect->site->slot];
+	if (on)
+		WRITE_ONCE(*gate, way);
+	else if (READ_ONCE(*gate) == way)
+		WRITE_ONCE(*gate, 0);
 }

@@ -245,14 +245,15 @@ static int try_until(struct attempt *attempt, struct kcare_ioc_switch *arg,
 	u32 timeout = arg->timeout_ms ?: KCARE_TIMEOUT_MS;
 	u64 end = ktime_get_ns() + (u64)timeout * NSEC_PER_MSEC;
 	unsigned int pause = PAUSE_MS;
-	bool frozen = false;
+	bool frozen = false, tried = false;
 	int error;
 
 	for (;;) {
-		if (!frozen && (arg->freezer == KCARE_FREEZER_FULL ||
+		if (!tried && (arg->freezer == KCARE_FREEZER_FULL ||
 				(arg->freezer == KCARE_FREEZER_SMART && arg->attempts))) {
 			error = freeze(arg, reason);
 			frozen = !error;
+			tried = true;
 			if (error && !(arg->flags & KCARE_SWITCH_FORCE))
 				break;
 		}

@@ -49,6 +49,7 @@ struct wanted {
 	const char *name;
 	void *where;
 	bool needed;
+	const char *later_name;
 };
 
 #define NEEDED(symbol) { #symbol, &kcare_kernel.symbol, true }
@@ -59,9 +60,10 @@ static const struct wanted wanted[] = {
 	NEEDED(kallsyms_on_each_symbol),
 	NEEDED(find_module),
 	NEEDED(module_mutex),
+	NEEDED(modules),
 	NEEDED(__module_text_address),
 	NEEDED(text_poke),
-	NEEDED(text_poke_sync),
+	{ "text_poke_sync", &kcare_kernel.text_poke_sync, true, "smp_text_poke_sync_each_cpu" },
 	NEEDED(text_mutex),
 	NEEDED(ftrace_location),
 	NEEDED(ftrace_find_rec_direct),
@@ -93,6 +95,8 @@ int kcare_symbols_init(void)
 	kcare_kernel.kallsyms_lookup_name = (void *)address;
 	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
 		address = kcare_kernel.kallsyms_lookup_name(wanted[i].name);
+		if (!address && wanted[i].later_name)
+			address = kcare_kernel.kallsyms_lookup_name(wanted[i].later_name);
 		if (!address && wanted[i].needed) {
 			pr_err("this kernel has no %s\n", wanted[i].name);
 			return -ENOENT;
