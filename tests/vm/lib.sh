@@ -71,8 +71,9 @@ make_patches() {
     for define in $2; do
       echo "#define ${define%%=*} ${define#*=}"
     done > "$dir/$1.c"
-    # z_NAME: of zram.h; another: of cmdline.h
+    # o_NAME: of NAME.h; z_NAME: of zram.h; another: of cmdline.h
     case $1 in
+      o_*) echo "#include \"${1#o_}.h\"" >> "$dir/$1.c" ;;
       z_*) echo '#include "zram.h"' >> "$dir/$1.c" ;;
       *) echo '#include "cmdline.h"' >> "$dir/$1.c" ;;
     esac
