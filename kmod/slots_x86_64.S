@@ -31,9 +31,17 @@
 #define RET ret
 #endif
 
+/* Slots are reached by direct calls and by returns, never by indirect branches. */
+.macro no_endbr
+#ifdef CONFIG_X86_KERNEL_IBT
+	ANNOTATE_NOENDBR
+#endif
+.endm
+
 	.text
 	.balign 32
 SYM_CODE_START_NOALIGN(kcare_slots)
+	no_endbr
 	.set number, 0
 	.rept KCARE_SLOTS_MAX
 	UNWIND_HINT_FUNC
@@ -59,6 +67,7 @@ SYM_CODE_START_NOALIGN(kcare_slots)
 .Lnowhere:
 	ud2
 SYM_INNER_LABEL(kcare_slots_end, SYM_L_GLOBAL)
+	no_endbr
 SYM_CODE_END(kcare_slots)
 
 	.section .rodata

@@ -2,8 +2,13 @@
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 release=${KCARE_RELEASE:-6.1.0-47-cloud-amd64}
-work=$(mktemp -d "${TMPDIR:-/tmp}/kcare-test.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+# KCARE_WORK is kept: the next run with it builds only what changed.
+if [ -n "${KCARE_WORK:-}" ]; then
+  work=$KCARE_WORK
+else
+  work=$(mktemp -d "${TMPDIR:-/tmp}/kcare-test.XXXXXX")
+  trap 'rm -rf "$work"' EXIT
+fi
 share=$work/share
 mkdir -p "$share"
 "$top/tools/setup.sh" kmod vm
@@ -34,6 +39,7 @@ make_kcare() {
 
 # Offsets and the build-ID come out of a guest: no debug package is needed.
 make_place() {
+  [ ! -s "$work/place.h" ] || return 0
   vm -- sh -c 'uname -r; grep -E " (_text|cmdline_proc_show|version_proc_show|saved_command_line)\$" /proc/kallsyms;
     hexdump -v -e "1/1 \"%02x\"" /sys/kernel/notes; echo; modprobe zram
     hexdump -v -e "1/1 \"%02x\"" /sys/module/zram/notes/.note.gnu.build-id; echo' > "$work/place"
@@ -57,30 +63,36 @@ make_place() {
       printf "#define PLACE_CMDLINE %dULL\n", at["cmdline_proc_show"] - at["_text"]
       printf "#define PLACE_VERSION %dULL\n", at["version_proc_show"] - at["_text"]
       printf "#define PLACE_SAVED %dULL\n", at["saved_command_line"] - at["_text"]
-    }' "$work/place" > "$work/place.h"
-  grep -q 'PLACE_CMDLINE [1-9]' "$work/place.h" || { cat "$work/place" >&2; echo "no places" >&2; exit 1; }
+    }' "$work/place" > "$work/place.new"
+  grep -q 'PLACE_CMDLINE [1-9]' "$work/place.new" || { cat "$work/place" >&2; echo "no places" >&2; exit 1; }
+  mv "$work/place.new" "$work/place.h"
 }
 
 # make_patches NAME "DEFINE=VALUE ..." [NAME "..."]...
 make_patches() {
   local dir=$work/patches define
   mkdir -p "$dir"
-  cp "$top"/kmod/uapi/*.h "$top"/tests/vm/patch/*.h "$work/place.h" "$dir/"
+  cp -p "$top"/kmod/uapi/*.h "$top"/tests/vm/patch/*.h "$work/place.h" "$dir/"
+  rm -f "$share"/[a-jl-z]*.ko
   : > "$dir/Kbuild"
   while [ $# -gt 0 ]; do
-    for define in $2; do
-      echo "#define ${define%%=*} ${define#*=}"
-    done > "$dir/$1.c"
-    # o_NAME: of NAME.h; z_NAME: of zram.h; another: of cmdline.h
-    case $1 in
-      o_*) echo "#include \"${1#o_}.h\"" >> "$dir/$1.c" ;;
-      z_*) echo '#include "zram.h"' >> "$dir/$1.c" ;;
-      *) echo '#include "cmdline.h"' >> "$dir/$1.c" ;;
-    esac
+    {
+      for define in $2; do
+        echo "#define ${define%%=*} ${define#*=}"
+      done
+      # o_NAME: of NAME.h; z_NAME: of zram.h; another: of cmdline.h
+      case $1 in
+        o_*) echo "#include \"${1#o_}.h\"" ;;
+        z_*) echo '#include "zram.h"' ;;
+        *) echo '#include "cmdline.h"' ;;
+      esac
+    } > "$dir/new"
+    cmp -s "$dir/new" "$dir/$1.c" || mv "$dir/new" "$dir/$1.c"
     echo "obj-m += $1.o" >> "$dir/Kbuild"
     shift 2
   done
   kernel_make -C "/lib/modules/$release/build" M="$dir" modules > "$work/patches.log" 2>&1 ||
     { cat "$work/patches.log" >&2; exit 1; }
+  rm -f "$dir/new"
   cp "$dir"/*.ko "$share/"
 }
