@@ -16,6 +16,9 @@ asm(".pushsection .text, \"ax\"\n\t"
     ".popsection");
 
 static unsigned long entry;
+#ifdef BY_OPS
+static struct ftrace_ops ops;
+#endif
 
 static int __init begin(void)
 {
@@ -26,12 +29,21 @@ static int __init begin(void)
 		return error;
 	entry = (unsigned long)probe.addr;
 	unregister_kprobe(&probe);
+#ifdef BY_OPS
+	error = ftrace_set_filter_ip(&ops, entry, 0, 0);
+	return error ? error : register_ftrace_direct(&ops, (unsigned long)direct_slot);
+#else
 	return register_ftrace_direct(entry, (unsigned long)direct_slot);
+#endif
 }
 
 static void __exit end(void)
 {
+#ifdef BY_OPS
+	unregister_ftrace_direct(&ops, (unsigned long)direct_slot, true);
+#else
 	unregister_ftrace_direct(entry, (unsigned long)direct_slot);
+#endif
 	synchronize_rcu_tasks();
 }
 
