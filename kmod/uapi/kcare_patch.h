@@ -26,6 +26,18 @@
 #define KCARE_SEC_HOOKS		".kcare.hooks"
 #define KCARE_SEC_STRINGS	".kcare.strings"
 
+/*
+ * The kernel has dropped the names of sections when the module is COMING. So each
+ * section (strings apart) has a symbol at its beginning, with a size (st_size)
+ * that is the section's. Its binding does not matter, but it must not be stripped.
+ */
+#define KCARE_SYM_HEAD		"kcare_head"
+#define KCARE_SYM_OBJECTS	"kcare_objects"
+#define KCARE_SYM_FUNCS		"kcare_funcs"
+#define KCARE_SYM_RANGES	"kcare_ranges"
+#define KCARE_SYM_RELOCS	"kcare_relocs"
+#define KCARE_SYM_HOOKS		"kcare_hooks"
+
 #define KCARE_NAME_MAX		128
 #define KCARE_BUILD_ID_MAX	32
 /* The object with this name is the kernel itself. */
@@ -61,7 +73,7 @@ struct kcare_symbol {
 	__u64 name_ptr;
 	__u32 object;		/* index into .kcare.objects */
 	__u32 position;
-	__u64 offset;		/* the kernel: from _text; a module: 0 */
+	__u64 offset;		/* the kernel: st_value - _text, modulo 2^64 (per-CPU); a module: 0 */
 	__u64 size;		/* st_size; 0: unknown */
 };
 
