@@ -147,8 +147,7 @@ int main(int argc, char** argv) {
   bool of_kernel = false;
   objdiff->add_flag("--kernel", of_kernel, "objects of Linux: tables go with their functions");
   objdiff->callback([&] {
-    auto code =
-        builder::objdiff_command(original, patched, objdiff_as_json, std::cout, of_kernel);
+    auto code = builder::objdiff_command(original, patched, objdiff_as_json, std::cout, of_kernel);
     exit_code = code.ok() ? *code : builder::objdiff_refused;
   });
 

@@ -49,8 +49,7 @@ Status compile(const KernelRelease& kernel, const std::vector<KernelObject*>& ob
     fs::remove(kernel.tree() / object->object(), ignored);
     targets.push_back(object->object());
   }
-  TRY(CommandResult result,
-      run({.arguments = kernel.make(targets), .directory = kernel.tree()}));
+  TRY(CommandResult result, run({.arguments = kernel.make(targets), .directory = kernel.tree()}));
   if (result.exit_code != 0)
     return make_error(ErrorCode::refused, objects[0]->source, "does not compile:\n{}",
                       last_errors(result));

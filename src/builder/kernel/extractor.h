@@ -19,8 +19,8 @@ class Extractor {
  private:
   struct UnitState {
     const KernelUnit* unit = nullptr;
-    std::unique_ptr<objdiff::Resolver> resolver;  // of the patched object
-    std::vector<objdiff::KernelEntry> entries;    // of the patched object
+    std::unique_ptr<objdiff::Resolver> resolver;                  // of the patched object
+    std::vector<objdiff::KernelEntry> entries;                    // of the patched object
     std::map<uint32_t, const objdiff::Function*> changed, fresh;  // by patched symbol
     std::map<uint32_t, const objdiff::Function*> parts;
     std::set<uint32_t> emitted_data;  // changed and new, by patched symbol

@@ -49,8 +49,7 @@ class SectionWriter {
 
   // A section of records, with the symbol by which kcare.ko finds it.
   uint32_t add_table(const char* section, const char* symbol, size_t bytes) {
-    uint32_t number =
-        object().add_section({section, SHT_PROGBITS, SHF_ALLOC, 0, 8, 0, 0, {}, {}});
+    uint32_t number = object().add_section({section, SHT_PROGBITS, SHF_ALLOC, 0, 8, 0, 0, {}, {}});
     object().add_symbol({symbol, STB_LOCAL, STT_OBJECT, STV_DEFAULT, number, 0, bytes});
     return number;
   }
@@ -115,8 +114,8 @@ class SectionWriter {
   Status write_functions() {
     size_t parts = 0;
     for (const ReplacedFunction& function : image_.functions) parts += function.parts.size();
-    uint32_t section = add_table(KCARE_SEC_FUNCS, KCARE_SYM_FUNCS,
-                                 image_.functions.size() * sizeof(kcare_func));
+    uint32_t section =
+        add_table(KCARE_SEC_FUNCS, KCARE_SYM_FUNCS, image_.functions.size() * sizeof(kcare_func));
     uint32_t ranges = 0, range_count = 0;
     if (parts != 0)
       ranges = add_table(KCARE_SEC_RANGES, KCARE_SYM_RANGES, parts * sizeof(kcare_range));

@@ -29,9 +29,8 @@ std::string refusal_text(const objdiff::Refusal& refusal) {
 json to_json(const KernelRequest& request, const KernelPatchResult& result) {
   json refused = json::array(), functions = json::array(), fixes = json::array();
   for (const objdiff::Refusal& refusal : result.refused)
-    refused.push_back({{"function", refusal.function},
-                       {"section", refusal.section},
-                       {"reason", refusal.reason}});
+    refused.push_back(
+        {{"function", refusal.function}, {"section", refusal.section}, {"reason", refusal.reason}});
   for (const auto& function : result.functions)
     functions.push_back({{"name", function.name},
                          {"object", function.object},
@@ -40,9 +39,9 @@ json to_json(const KernelRequest& request, const KernelPatchResult& result) {
                          {"proof", function.proof}});
   for (const patchfmt::Fix& fix : result.metadata.fixes)
     fixes.push_back({{"name", fix.name}, {"cves", fix.cves}});
-  json document = {{"release", request.release},   {"functions", functions},
-                   {"references", result.references}, {"ignored", result.ignored},
-                   {"refused", refused},              {"seconds", result.seconds}};
+  json document = {
+      {"release", request.release}, {"functions", functions}, {"references", result.references},
+      {"ignored", result.ignored},  {"refused", refused},     {"seconds", result.seconds}};
   if (result.refused.empty()) {
     document["patchset"] = result.metadata.name;
     document["level"] = result.metadata.level;

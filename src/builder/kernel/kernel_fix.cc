@@ -63,8 +63,9 @@ class Planner {
       return ok_status();
     }
     if (role == KernelFileRole::build) {
-      refuse(name, "steers the build, so that more may change than can be seen; write the fix "
-                   "without it");
+      refuse(name,
+             "steers the build, so that more may change than can be seen; write the fix "
+             "without it");
       return ok_status();
     }
     if (role == KernelFileRole::assembly) {
@@ -151,8 +152,8 @@ class Planner {
 }  // namespace
 
 KernelFileRole kernel_file_role(std::string_view path) {
-  for (std::string_view aside : {"Documentation/", "tools/", "samples/", "LICENSES/", "debian/",
-                                 "usr/", "drivers/staging/"})
+  for (std::string_view aside :
+       {"Documentation/", "tools/", "samples/", "LICENSES/", "debian/", "usr/", "drivers/staging/"})
     if (path.starts_with(aside) && aside != "drivers/staging/") return KernelFileRole::other;
   // Code of other CPUs is not part of this kernel.
   if (path.starts_with("arch/") && !path.starts_with("arch/x86/")) return KernelFileRole::other;

@@ -45,8 +45,8 @@ class Maker {
     TRY(plan_, plan_kernel_fixes(kernel_, options_.fixes, options_.fuzz));
     result_.ignored = plan_.ignored;
     result_.refused = plan_.refused;
-    for (auto step : {&Maker::compile, &Maker::compare, &Maker::prove_and_extract,
-                      &Maker::describe, &Maker::write}) {
+    for (auto step : {&Maker::compile, &Maker::compare, &Maker::prove_and_extract, &Maker::describe,
+                      &Maker::write}) {
       if (!result_.refused.empty()) return std::move(result_);
       TRY_STATUS((this->*step)());
     }
@@ -55,8 +55,7 @@ class Maker {
 
  private:
   void refuse(std::string_view where, const objdiff::Refusal& refusal) {
-    std::string text =
-        where.empty() ? refusal.reason : std::string(where) + ": " + refusal.reason;
+    std::string text = where.empty() ? refusal.reason : std::string(where) + ": " + refusal.reason;
     result_.refused.push_back({refusal.function, refusal.section, text});
   }
 
@@ -98,22 +97,21 @@ class Maker {
       compared.original = std::make_unique<elf::Image>(std::move(original));
       compared.patched = std::make_unique<elf::Image>(std::move(patched));
       TRY(compared.diff, objdiff::diff(*compared.original, *compared.patched, options));
-      for (const objdiff::Refusal& refusal : compared.diff.refused)
-        refuse(object.source, refusal);
+      for (const objdiff::Refusal& refusal : compared.diff.refused) refuse(object.source, refusal);
       if (!compared.diff.anything_changed()) continue;
       TRY_STATUS(check_layouts(compared));
       compared_.push_back(std::move(compared));
     }
     if (compared_.empty() && result_.refused.empty())
-      refuse("", {"", "", "the fix changes no function or data: what it changes compiles to the "
-                          "same code"});
+      refuse("", {"", "",
+                  "the fix changes no function or data: what it changes compiles to the "
+                  "same code"});
     result_.seconds["diff"] = watch.seconds();
     return ok_status();
   }
 
   Status check_layouts(const ComparedObject& compared) {
-    TRY(std::vector<LayoutChange> changes,
-        layout_changes(*compared.original, *compared.patched));
+    TRY(std::vector<LayoutChange> changes, layout_changes(*compared.original, *compared.patched));
     std::set<std::string> reviewed = reviewed_layouts(*compared.patched);
     for (const LayoutChange& change : changes)
       if (!reviewed.contains(change.type))
@@ -158,7 +156,7 @@ class Maker {
       const KernelObject& object = *compared.object;
       auto home = open_shipped(object.module.empty() ? std::string(vmlinux_name) : object.module);
       std::string file = fs::path(object.source).filename();
-      if (!home.ok() || !(*home)->has_source(file)) {
+      if (!home.ok() || !(*home)->may_have_source(file)) {
         refuse(object.source,
                {"", "",
                 fmt::format("is not compiled into the shipped {}, so this kernel does not need the "
@@ -166,8 +164,12 @@ class Maker {
                             object.module.empty() ? vmlinux_name : object.module)});
         continue;
       }
-      KernelUnit unit{object.source, *home, compared.original.get(), compared.patched.get(),
-                      std::move(compared.diff), {}};
+      KernelUnit unit{object.source,
+                      *home,
+                      compared.original.get(),
+                      compared.patched.get(),
+                      std::move(compared.diff),
+                      {}};
       TRY(unit.map, (*home)->matcher().match_object(*compared.original, object.source));
       input.units.push_back(std::move(unit));
     }

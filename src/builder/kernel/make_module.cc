@@ -15,14 +15,22 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr size_t quoted_lines_max = 6;
 constexpr const char* certificate_days = "36500";
 
-std::string first_error(const CommandResult& result) {
+std::string errors_of(const CommandResult& result) {
+  std::string out;
+  size_t lines = 0;
   for (const std::string* text : {&result.errors, &result.output})
-    for (std::string_view line : split_lines(*text))
-      if (line.find("rror") != std::string_view::npos || line.find("***") != std::string_view::npos)
-        return std::string(line);
-  return "exit code " + std::to_string(result.exit_code);
+    for (std::string_view line : split_lines(*text)) {
+      bool tells = line.find("rror") != std::string_view::npos ||
+                   line.find("ERROR") != std::string_view::npos;
+      tells = tells || line.find("modpost") != std::string_view::npos ||
+              line.find("FATAL") != std::string_view::npos;
+      if (!tells || ++lines > quoted_lines_max) continue;
+      out += (out.empty() ? "" : "; ") + std::string(line);
+    }
+  return out.empty() ? "exit code " + std::to_string(result.exit_code) : out;
 }
 
 }  // namespace
@@ -33,13 +41,13 @@ Result<ModuleKey> load_module_key(const fs::path& maker_key) {
   if (fs::exists(out.key, ignored) && fs::exists(out.certificate, ignored)) return out;
   fs::create_directories(out.key.parent_path(), ignored);
   TRY(std::string made,
-      run_checked({.arguments = {"sh", "-c",
-                                 "umask 077; exec openssl req -new -x509 -newkey rsa:3072 -nodes "
-                                 "-sha256 -days \"$3\" -subj '/CN=livecare module signing' "
-                                 "-addext keyUsage=digitalSignature "
-                                 "-keyout \"$1\" -outform DER -out \"$2\"",
-                                 "sh", out.key.native(), out.certificate.native(),
-                                 certificate_days}}));
+      run_checked(
+          {.arguments = {"sh", "-c",
+                         "umask 077; exec openssl req -new -x509 -newkey rsa:3072 -nodes "
+                         "-sha256 -days \"$3\" -subj '/CN=livecare module signing' "
+                         "-addext keyUsage=digitalSignature "
+                         "-keyout \"$1\" -outform DER -out \"$2\"",
+                         "sh", out.key.native(), out.certificate.native(), certificate_days}}));
   (void)made;
   log(LogLevel::info, "made a key for modules: {} (certificate to enrol: {})", out.key.native(),
       out.certificate.native());
@@ -52,13 +60,16 @@ Result<fs::path> make_module(const KernelRelease& kernel, const std::string& nam
   TRY_STATUS(write_file_atomic(work / "patch_code.o_shipped", object));
   std::string kbuild = "obj-m := " + name + ".o\n" + name + "-y := patch_code.o\n";
   TRY_STATUS(write_file_atomic(work / "Kbuild", ByteView(kbuild)));
+  // modpost reads where an object's source is, to number the version of that: of this one nowhere.
+  TRY_STATUS(write_file_atomic(work / ".patch_code.o.cmd",
+                               ByteView(std::string_view("deps_patch_code.o := \\\n none\n"))));
   auto arguments = kernel.make({"M=" + work.native(), "KBUILD_MODPOST_WARN=1", "modules"});
   TRY(CommandResult result, run({.arguments = arguments, .directory = kernel.tree()}));
   fs::path module = work / (name + ".ko");
   std::error_code ignored;
   if (result.exit_code != 0 || !fs::exists(module, ignored))
     return make_error(ErrorCode::internal, name, "kbuild does not make the module: {}",
-                      first_error(result));
+                      errors_of(result));
   TRY(std::string stripped,
       run_checked({.arguments = {"strip", "--strip-debug", module.native()}}));
   (void)stripped;
@@ -88,9 +99,9 @@ Status sign_module(const KernelRelease& kernel, const ModuleKey& key, const fs::
   TRY(std::string config, read_text(kernel.entry / "shipped" / "config"));
   std::string hash = config_value(config, "CONFIG_MODULE_SIG_HASH");
   if (hash.empty()) hash = "sha256";
-  auto done = run_checked({.arguments = {(kernel.tree() / "scripts/sign-file").native(), hash,
-                                         key.key.native(), key.certificate.native(),
-                                         module.native()}});
+  auto done =
+      run_checked({.arguments = {(kernel.tree() / "scripts/sign-file").native(), hash,
+                                 key.key.native(), key.certificate.native(), module.native()}});
   if (!done.ok()) return done.take_error();
   return ok_status();
 }

@@ -190,9 +190,15 @@ uint32_t Extractor::out_section(const elf::Section& like) {
 uint32_t Extractor::table_section(const elf::Section& like) {
   auto [found, fresh] = out_sections_.emplace(std::string(like.name), 0);
   if (fresh)
-    found->second = image_.object.add_section({std::string(like.name), SHT_PROGBITS,
-                                               like.flags & (SHF_ALLOC | SHF_WRITE), 0,
-                                               like.alignment, like.entry_size, 0, {}, {}});
+    found->second = image_.object.add_section({std::string(like.name),
+                                               SHT_PROGBITS,
+                                               like.flags & (SHF_ALLOC | SHF_WRITE),
+                                               0,
+                                               like.alignment,
+                                               like.entry_size,
+                                               0,
+                                               {},
+                                               {}});
   return found->second;
 }
 
@@ -201,7 +207,7 @@ uint32_t Extractor::piece_for(uint32_t unit, objdiff::Extent extent, const std::
   if (auto known = piece_index_.find(key); known != piece_index_.end()) return known->second;
   const elf::Section& from = units_[unit].unit->patched->sections()[extent.section];
   Piece piece{unit, extent.section, extent.offset, extent.size, (from.flags & SHF_EXECINSTR) != 0,
-              {}, owner};
+              {},   owner};
   piece.place.section = out_section(from);
   elf::NewSection& to = image_.object.section(piece.place.section);
   uint64_t alignment = std::max<uint64_t>(from.alignment, 1);
@@ -243,10 +249,9 @@ uint32_t Extractor::function_piece(uint32_t unit, const objdiff::Extent& extent,
   bool fresh = !piece_index_.contains(std::tuple(unit, whole.section, whole.offset));
   uint32_t piece = piece_for(unit, whole, std::string(name));
   if (fresh)
-    image_.object.add_symbol({std::string(name), STB_LOCAL, STT_FUNC, STV_DEFAULT,
-                              pieces_[piece].place.section,
-                              pieces_[piece].place.offset + extent.offset - whole.offset,
-                              extent.size});
+    image_.object.add_symbol(
+        {std::string(name), STB_LOCAL, STT_FUNC, STV_DEFAULT, pieces_[piece].place.section,
+         pieces_[piece].place.offset + extent.offset - whole.offset, extent.size});
   return piece;
 }
 
@@ -262,8 +267,7 @@ void Extractor::emit(uint32_t index) {
   for (const elf::Relocation& relocation : patched.relocations(piece.section)) {
     if (relocation.offset < piece.offset || relocation.offset >= piece.offset + piece.size)
       continue;
-    SectionPlace place{piece.place.section,
-                       piece.place.offset + relocation.offset - piece.offset};
+    SectionPlace place{piece.place.section, piece.place.offset + relocation.offset - piece.offset};
     Use use = piece.code && is_branch(relocation) ? Use::branch : Use::address;
     relocate(piece.unit, relocation, piece.section, place, use, piece.owner);
   }
@@ -337,23 +341,22 @@ void Extractor::emit_entry(uint32_t index, const KernelEntry& entry) {
       continue;
     uint64_t field = relocation.offset - entry.offset;
     SectionPlace place{to, at.offset + field};
-    if (entry.table->replacement >= 0 &&
-        field == static_cast<uint64_t>(entry.table->replacement)) {
+    if (entry.table->replacement >= 0 && field == static_cast<uint64_t>(entry.table->replacement)) {
       if (!replacement) {
         refuse(piece.owner, name, "an entry of it has no replacement that can be read");
         continue;
       }
       SectionPlace code{out_section(patched.sections()[replacement->section]), 0};
       if (replacement->size != 0) {
-        uint32_t taken = piece_for(
-            piece.unit, {replacement->section, replacement->offset, replacement->size},
-            piece.owner);
+        uint32_t taken =
+            piece_for(piece.unit, {replacement->section, replacement->offset, replacement->size},
+                      piece.owner);
         code = pieces_[taken].place;
         early_.push_back({code, replacement->size, objdiff::replacement_section});
       }
-      image_.object.section(to).relocations.push_back(
-          {place.offset, relocation.type, image_.object.section_symbol(code.section),
-           static_cast<int64_t>(code.offset)});
+      image_.object.section(to).relocations.push_back({place.offset, relocation.type,
+                                                       image_.object.section_symbol(code.section),
+                                                       static_cast<int64_t>(code.offset)});
       continue;
     }
     relocate(piece.unit, relocation, entry.section, place, Use::table, piece.owner);

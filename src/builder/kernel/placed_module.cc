@@ -40,9 +40,9 @@ class Placer {
     for (const elf::Section& section : module_.sections()) {
       if (!(section.flags & SHF_ALLOC)) continue;
       next_ = aligned(next_, std::max(section.alignment, uint64_t{16}));
-      elf::NewSection placed{std::string(section.name), section.type, section.flags, next_,
-                             section.alignment, section.entry_size, section.size,
-                             section.bytes.copy(), {}};
+      elf::NewSection placed{
+          std::string(section.name), section.type, section.flags,        next_, section.alignment,
+          section.entry_size,        section.size, section.bytes.copy(), {}};
       addresses_[section.index] = next_;
       numbers_[section.index] = writer_.add_section(std::move(placed));
       next_ += section.size;
@@ -53,8 +53,8 @@ class Placer {
       outside_of_[symbol.index] = outside_ + outside_of_.size() * symbol_spacing_bytes;
     }
     uint64_t size = (outside_of_.size() + 1) * symbol_spacing_bytes;
-    outside_section_ = writer_.add_section({".outside", SHT_NOBITS, SHF_ALLOC, outside_, page_bytes,
-                                            0, size, {}, {}});
+    outside_section_ = writer_.add_section(
+        {".outside", SHT_NOBITS, SHF_ALLOC, outside_, page_bytes, 0, size, {}, {}});
     next_ = outside_ + size;
   }
 
@@ -104,8 +104,8 @@ class Placer {
   void add_symbols() {
     for (const elf::Symbol& symbol : module_.symbols()) {
       if (symbol.index == 0 || symbol.type == STT_SECTION) continue;
-      elf::NewSymbol out{std::string(symbol.name), symbol.bind, symbol.type, symbol.visibility,
-                         symbol.section, symbol.value, symbol.size};
+      elf::NewSymbol out{std::string(symbol.name), symbol.bind,  symbol.type, symbol.visibility,
+                         symbol.section,           symbol.value, symbol.size};
       if (auto found = outside_of_.find(symbol.index); found != outside_of_.end()) {
         out.section = outside_section_;
         out.value = found->second;
@@ -122,8 +122,8 @@ class Placer {
   const elf::Image& module_;
   elf::Writer writer_;
   uint64_t next_ = module_address;
-  std::vector<uint32_t> numbers_;     // by section of the module: of the writer; 0: left out
-  std::vector<uint64_t> addresses_;   // by section of the module
+  std::vector<uint32_t> numbers_;    // by section of the module: of the writer; 0: left out
+  std::vector<uint64_t> addresses_;  // by section of the module
   uint64_t outside_ = 0;
   uint32_t outside_section_ = 0;
   std::map<uint32_t, uint64_t> outside_of_;  // by symbol

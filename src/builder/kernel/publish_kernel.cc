@@ -20,8 +20,7 @@ Result<std::string> kernel_id(const elf::Image& vmlinux) {
     auto bytes = vmlinux.at_address(symbol.value, symbol.size);
     auto banner = bytes ? bytes->c_string(0) : std::nullopt;
     if (!banner || !banner->ends_with('\n')) break;
-    TRY(std::string digest,
-        run_checked({.arguments = {"sha1sum"}, .input = std::string(*banner)}));
+    TRY(std::string digest, run_checked({.arguments = {"sha1sum"}, .input = std::string(*banner)}));
     if (digest.size() < sha1_digits) break;
     return digest.substr(0, sha1_digits);
   }

@@ -100,11 +100,11 @@ Extractor::Reached Extractor::reach_undefined(uint32_t unit, uint32_t index,
     if (auto address = input_.vmlinux->global(name))
       return place_in(*input_.vmlinux, *address, name, owner);
   }
-  refuse(owner, "",
-         fmt::format("refers to {}, which is {}", name,
-                     from.home->is_vmlinux()
-                         ? "not one symbol of the shipped kernel"
-                         : "not exported to modules, so the fix would not link"));
+  refuse(
+      owner, "",
+      fmt::format("refers to {}, which is {}", name,
+                  from.home->is_vmlinux() ? "not one symbol of the shipped kernel"
+                                          : "not exported to modules, so the fix would not link"));
   return {};
 }
 
@@ -235,10 +235,9 @@ void Extractor::relocate(uint32_t unit, const elf::Relocation& relocation, uint3
       return;
     case Reached::What::inside:
       image_.object.section(place.section)
-          .relocations.push_back(
-              {place.offset, relocation.type,
-               image_.object.section_symbol(reached.place.section),
-               addend + static_cast<int64_t>(reached.place.offset)});
+          .relocations.push_back({place.offset, relocation.type,
+                                  image_.object.section_symbol(reached.place.section),
+                                  addend + static_cast<int64_t>(reached.place.offset)});
       return;
     case Reached::What::exported: {
       auto [symbol, fresh] = exported_symbols_.emplace(reached.name, 0);

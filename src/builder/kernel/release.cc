@@ -33,9 +33,9 @@ constexpr size_t differences_named_max = 8;
 
 // CPUs whose code is not needed to build for x86-64.
 constexpr const char* other_cpus[] = {
-    "alpha", "arc",  "arm",        "arm64", "csky",     "hexagon", "ia64",   "loongarch",
-    "m68k",  "mips", "microblaze", "nios2", "openrisc", "parisc",  "powerpc", "riscv",
-    "s390",  "sh",   "sparc",      "um",    "xtensa"};
+    "alpha",     "arc",   "arm",  "arm64",      "csky",  "hexagon",  "ia64",
+    "loongarch", "m68k",  "mips", "microblaze", "nios2", "openrisc", "parisc",
+    "powerpc",   "riscv", "s390", "sh",         "sparc", "um",       "xtensa"};
 constexpr const char* code_patterns[] = {"*.[chS]", "*.dts", "*.dtsi", "*.dtso", "*_defconfig"};
 
 // Unpacks members of a .deb: sh -c SCRIPT sh DEB INTO ...
@@ -83,8 +83,7 @@ class Preparation {
 
   Status download() {
     Stopwatch watch;
-    log(LogLevel::info, "{}: fetching the image, its symbols, headers and source",
-        kernel_.release);
+    log(LogLevel::info, "{}: fetching the image, its symbols, headers and source", kernel_.release);
     Heartbeat heartbeat("fetching the kernel " + kernel_.release);
     std::string image = "linux-image-" + kernel_.release;
     TRY_STATUS(fetch(image + "-unsigned", "", image_));
@@ -108,7 +107,8 @@ class Preparation {
               // tar ends after the one member, so the rest is not unpacked at all.
               "(dpkg-deb --fsys-tarfile \"$2\" 2>/dev/null || true) | tar -xO --occurrence=1 "
               "\"./usr/lib/debug/boot/vmlinux-$5\" > debug; "
-              "objcopy --strip-debug --remove-section='.rela*' debug vmlinux; rm debug; "
+              "objcopy --strip-debug --keep-file-symbols --remove-section='.rela*' debug vmlinux; "
+              "rm debug; "
               "dpkg-deb --fsys-tarfile \"$3\" | tar -xO --wildcards '*/Module.symvers' > symvers",
               {image_, symbols_, headers_, shipped, kernel_.release}));
     return ok_status();
@@ -121,11 +121,12 @@ class Preparation {
         excluded += fmt::format("linux-source-*/arch/{}/{}\n", cpu, pattern);
     fs::path list = kernel_.entry / "deb" / "excluded";
     TRY_STATUS(write_file_atomic(list, ByteView(excluded)));
-    return shell("mkdir -p \"$2\"; dpkg-deb --fsys-tarfile \"$1\" | "
-                 "tar -xO --wildcards './usr/src/linux-source-*.tar.xz' | "
-                 "tar -xJC \"$2\" --strip-components=1 --exclude-from=\"$3\"; "
-                 "cp \"$4/config\" \"$2/.config\"; cp \"$4/symvers\" \"$2/Module.symvers\"",
-                 {source_, kernel_.tree(), list, kernel_.entry / "shipped"});
+    return shell(
+        "mkdir -p \"$2\"; dpkg-deb --fsys-tarfile \"$1\" | "
+        "tar -xO --wildcards './usr/src/linux-source-*.tar.xz' | "
+        "tar -xJC \"$2\" --strip-components=1 --exclude-from=\"$3\"; "
+        "cp \"$4/config\" \"$2/.config\"; cp \"$4/symvers\" \"$2/Module.symvers\"",
+        {source_, kernel_.tree(), list, kernel_.entry / "shipped"});
   }
 
   Status configure() {
@@ -265,9 +266,9 @@ std::string config_value(std::string_view config, std::string_view key) {
 std::vector<std::string> config_differences(std::string_view shipped, std::string_view ours) {
   // Of signing keys and the build's salt: no code depends on them, and Debian removes them from the
   // file that it ships.
-  static const std::set<std::string_view> harmless = {
-      "CONFIG_BUILD_SALT", "CONFIG_MODULE_SIG_ALL", "CONFIG_MODULE_SIG_KEY",
-      "CONFIG_SYSTEM_TRUSTED_KEYS"};
+  static const std::set<std::string_view> harmless = {"CONFIG_BUILD_SALT", "CONFIG_MODULE_SIG_ALL",
+                                                      "CONFIG_MODULE_SIG_KEY",
+                                                      "CONFIG_SYSTEM_TRUSTED_KEYS"};
   auto lines_of = [](std::string_view text) {
     std::set<std::string_view> lines;
     for (std::string_view line : split_lines(text))

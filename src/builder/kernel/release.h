@@ -20,10 +20,10 @@ namespace livecare::builder {
 struct KernelRelease {
   Fd lock;
   std::filesystem::path entry;
-  std::string release;      // what uname -r says
-  std::string version;      // of the packages: "6.1.170-3"
-  std::string compiler;     // "gcc-12"
-  std::string pahole;       // version that the configuration asks for, "1.24"; may be empty
+  std::string release;   // what uname -r says
+  std::string version;   // of the packages: "6.1.170-3"
+  std::string compiler;  // "gcc-12"
+  std::string pahole;    // version that the configuration asks for, "1.24"; may be empty
   bool was_cached = false;
   std::map<std::string, double> seconds;
 

@@ -63,8 +63,7 @@ Result<std::unique_ptr<ShippedObject>> ShippedObject::open(std::string name,
 
 Status ShippedObject::index(const elf::Image& file) {
   for (const elf::Symbol& symbol : file.symbols()) {
-    if (symbol.type == STT_FILE)
-      sources_.insert(symbol.name.substr(symbol.name.rfind('/') + 1));
+    if (symbol.type == STT_FILE) sources_.insert(symbol.name.substr(symbol.name.rfind('/') + 1));
     if (!names_a_place(symbol)) continue;
     if (!is_vmlinux() && section_at(symbol.value) == ".outside") continue;
     addresses_[symbol.name].push_back(symbol.value);
@@ -95,9 +94,9 @@ Result<ShippedSymbol> ShippedObject::symbol_at(uint64_t address, std::string_vie
   for (auto at = first; at != last; ++at) {
     const elf::Symbol* symbol = at->second;
     // A name that was asked for, then one that says what it is.
-    bool better = !found || symbol->name == wanted ||
-                  (found->name != wanted && found->type == STT_NOTYPE &&
-                   symbol->type != STT_NOTYPE);
+    bool better =
+        !found || symbol->name == wanted ||
+        (found->name != wanted && found->type == STT_NOTYPE && symbol->type != STT_NOTYPE);
     if (better) found = symbol;
   }
   if (!found)
@@ -112,8 +111,7 @@ Result<ShippedSymbol> ShippedObject::symbol_at(uint64_t address, std::string_vie
   if (std::count(namesakes.begin(), namesakes.end(), address) != 1)
     return make_error(ErrorCode::refused, wanted, "{} has two symbols {} at one place", name_,
                       found->name);
-  if (namesakes.size() > 1)
-    out.position = static_cast<uint32_t>(place - namesakes.begin() + 1);
+  if (namesakes.size() > 1) out.position = static_cast<uint32_t>(place - namesakes.begin() + 1);
   return out;
 }
 

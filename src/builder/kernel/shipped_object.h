@@ -43,7 +43,10 @@ class ShippedObject {
   Result<ShippedSymbol> symbol_at(uint64_t address, std::string_view wanted) const;
   // The one global symbol of that name; empty without one.
   std::optional<uint64_t> global(std::string_view name) const;
-  bool has_source(std::string_view base_name) const { return sources_.contains(base_name); }
+  // False when the file names its sources and this is none of them.
+  bool may_have_source(std::string_view base_name) const {
+    return sources_.empty() || sources_.contains(base_name);
+  }
   // The name of the section that an address lies in; empty for none.
   std::string_view section_at(uint64_t address) const;
 
@@ -55,7 +58,7 @@ class ShippedObject {
   Bytes build_id_;
   std::unique_ptr<elf::Image> image_;
   std::unique_ptr<match::Matcher> matcher_;
-  uint64_t base_ = 0;  // vmlinux: _text
+  uint64_t base_ = 0;                                            // vmlinux: _text
   std::map<std::string_view, std::vector<uint64_t>> addresses_;  // by name, ascending, once each
   std::multimap<uint64_t, const elf::Symbol*> by_address_;
   std::set<std::string_view> sources_;
