@@ -73,7 +73,7 @@ struct kcare_symbol {
 	__u64 name_ptr;
 	__u32 object;		/* index into .kcare.objects */
 	__u32 position;
-	__u64 offset;		/* the kernel: st_value - _text, modulo 2^64 (per-CPU); a module: 0 */
+	__u64 offset;		/* the kernel: st_value - _text, modulo 2^64; a module: 0 */
 	__u64 size;		/* st_size; 0: unknown */
 };
 
