@@ -42,7 +42,7 @@ std::string last_errors(const CommandResult& result) {
 
 Status compile(const KernelRelease& kernel, const std::vector<KernelObject*>& objects,
                unsigned jobs) {
-  std::vector<std::string> targets = {"KCFLAGS=-ffunction-sections -fdata-sections",
+  std::vector<std::string> targets = {"-k", "KCFLAGS=-ffunction-sections -fdata-sections",
                                       "-j" + std::to_string(std::max(1u, jobs))};
   std::error_code ignored;
   for (const KernelObject* object : objects) {
@@ -50,13 +50,13 @@ Status compile(const KernelRelease& kernel, const std::vector<KernelObject*>& ob
     targets.push_back(object->object());
   }
   TRY(CommandResult result, run({.arguments = kernel.make(targets), .directory = kernel.tree()}));
-  if (result.exit_code != 0)
-    return make_error(ErrorCode::refused, objects[0]->source, "does not compile:\n{}",
-                      last_errors(result));
-  for (const KernelObject* object : objects)
-    if (!fs::exists(kernel.tree() / object->object(), ignored))
-      return make_error(ErrorCode::refused, object->source,
-                        "kbuild makes no object of it for this release");
+  for (KernelObject* object : objects) {
+    if (fs::exists(kernel.tree() / object->object(), ignored)) continue;
+    object->absent = true;
+    if (!object->optional || !object->original.empty())
+      return make_error(ErrorCode::refused, object->source, "does not compile:\n{}",
+                        last_errors(result));
+  }
   return ok_status();
 }
 
@@ -90,16 +90,27 @@ Status compile_kernel_originals(const KernelRelease& kernel, std::vector<KernelO
   std::vector<KernelObject*> missing;
   std::error_code ignored;
   for (KernelObject& object : objects) {
-    object.original = kernel.objects() / flat_name(object);
+    fs::path original = kernel.objects() / flat_name(object);
     auto module = read_text(kernel.objects() / (flat_name(object) + ".module"));
-    if (module.ok() && fs::exists(object.original, ignored))
-      object.module = *module;
-    else
+    if (!module.ok() || !fs::exists(original, ignored)) {
       missing.push_back(&object);
+      continue;
+    }
+    object.original = original;
+    object.module = *module;
   }
   if (missing.empty()) return ok_status();
-  TRY_STATUS(compile(kernel, missing, jobs));
+  auto compiled = compile(kernel, missing, jobs);
+  if (!compiled.ok() && compiled.error().code == ErrorCode::refused)
+    return make_error(
+        ErrorCode::refused, compiled.error().object,
+        "cannot be compiled without the fix, as this kernel is configured (it may not "
+        "be part of it): {}",
+        compiled.error().message);
+  TRY_STATUS(compiled);
   for (KernelObject* object : missing) {
+    if (object->absent) continue;
+    object->original = kernel.objects() / flat_name(*object);
     TRY(std::string command, read_text(command_file(kernel, *object)));
     object->module = module_of_command(command);
     TRY_STATUS(take(kernel, *object, object->original));

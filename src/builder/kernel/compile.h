@@ -18,6 +18,8 @@ struct KernelObject {
   std::string module;  // "nf_tables"; empty: part of vmlinux
   std::filesystem::path original;
   std::filesystem::path patched;
+  bool optional = false;  // need not be part of this kernel
+  bool absent = false;    // cannot be compiled as this kernel is configured; optional ones only
 
   std::string object() const { return source.substr(0, source.rfind('.')) + ".o"; }
 };

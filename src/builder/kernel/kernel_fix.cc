@@ -94,9 +94,8 @@ class Planner {
     return ok_status();
   }
 
-  // A C file that is included by another one is compiled there; the header's includers are.
+  // Whatever may include a touched header, or a touched C file, by the text of all include lines.
   Status add_includers() {
-    if (plan_.headers.empty()) return ok_status();
     std::set<std::string> names;
     for (const std::string& header : plan_.headers) {
       if (header.starts_with("include/") || header.starts_with("arch/x86/include/")) {
@@ -107,26 +106,22 @@ class Planner {
       }
       names.insert(fs::path(header).filename());
     }
-    if (names.empty()) return ok_status();
+    if (!plan_.refused.empty()) return ok_status();
+    if (names.empty()) {
+      for (const std::string& source : std::vector<std::string>(plan_.sources))
+        add_including_sources(source);
+      return ok_status();
+    }
+    for (const std::string& source : plan_.sources) names.insert(fs::path(source).filename());
     IncludeScan scan(kernel_.tree());
     std::set<std::string> including = scan.may_include(names);
     std::vector<std::string> found;
-    // A local header is included from its own directory or from below or beside it.
-    std::set<fs::path> tops;
-    for (const std::string& header : plan_.headers) {
-      fs::path directory = fs::path(header).parent_path();
-      auto second = directory.begin();
-      fs::path top;
-      for (int depth = 0; depth < 2 && second != directory.end(); ++depth, ++second) top /= *second;
-      tops.insert(top);
-    }
     std::error_code failure;
-    for (const fs::path& top : tops) {
-      for (const auto& entry : fs::recursive_directory_iterator(kernel_.tree() / top, failure)) {
-        std::string file = entry.path().filename();
-        if (entry.path().extension() == ".c" && including.contains(file))
-          found.push_back(entry.path().lexically_relative(kernel_.tree()));
-      }
+    for (const auto& entry : fs::recursive_directory_iterator(kernel_.tree(), failure)) {
+      std::string name = entry.path().lexically_relative(kernel_.tree());
+      if (entry.path().extension() == ".c" && including.contains(entry.path().filename()) &&
+          kernel_file_role(name) == KernelFileRole::source)
+        found.push_back(std::move(name));
     }
     std::sort(found.begin(), found.end());
     if (found.size() > including_objects_max) {
@@ -138,10 +133,31 @@ class Planner {
                          found.size(), shown, including_objects_max));
       return ok_status();
     }
-    for (std::string& name : found)
-      if (std::find(plan_.sources.begin(), plan_.sources.end(), name) == plan_.sources.end())
-        plan_.sources.push_back(std::move(name));
+    for (const std::string& name : found) add_includer(name);
     return ok_status();
+  }
+
+  void add_includer(const std::string& name) {
+    if (std::find(plan_.sources.begin(), plan_.sources.end(), name) != plan_.sources.end()) return;
+    plan_.sources.push_back(name);
+    plan_.includers.insert(name);
+  }
+
+  // "#include "rt.c"" in kernel/sched/build_policy.c: of the same directory, as is the custom. A C
+  // file that is included from elsewhere is not found in the shipped kernel, and so refused.
+  void add_including_sources(const std::string& source) {
+    fs::path path = kernel_.tree() / source;
+    std::error_code failure;
+    for (const auto& entry : fs::directory_iterator(path.parent_path(), failure)) {
+      if (entry.path().extension() != ".c" || entry.path() == path) continue;
+      auto text = read_text(entry.path());
+      if (!text.ok() || text->find(path.filename().native() + "\"") == std::string::npos) continue;
+      auto included = included_names(*text).names;
+      if (std::find(included.begin(), included.end(), path.filename().native()) != included.end()) {
+        add_includer(entry.path().lexically_relative(kernel_.tree()));
+        plan_.included.insert(source);
+      }
+    }
   }
 
   const KernelRelease& kernel_;

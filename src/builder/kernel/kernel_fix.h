@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,10 @@ struct KernelFixPlan {
   std::map<std::filesystem::path, std::string> contents;  // for TreeEdit
   std::vector<std::string> sources;  // C files to be compiled, in order, relative to the tree
   std::vector<std::string> headers;  // touched headers
+  // Of sources: those that are there because they include a touched file, and C files that others
+  // include. They need not be part of the kernel by themselves.
+  std::set<std::string> includers;
+  std::set<std::string> included;
   std::vector<std::string> ignored;  // touched files that nothing is compiled from
   std::vector<objdiff::Refusal> refused;
 };

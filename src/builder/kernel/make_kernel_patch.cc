@@ -61,7 +61,11 @@ class Maker {
 
   Status compile() {
     Stopwatch watch;
-    for (const std::string& source : plan_.sources) objects_.push_back({source, "", {}, {}});
+    for (const std::string& source : plan_.sources) {
+      objects_.push_back({source, "", {}, {}});
+      objects_.back().optional =
+          plan_.includers.contains(source) || plan_.included.contains(source);
+    }
     log(LogLevel::info, "compiling {} objects with and without the fix", objects_.size());
     auto originals = compile_kernel_originals(kernel_, objects_, options_.jobs);
     if (!originals.ok()) {
@@ -70,6 +74,8 @@ class Maker {
       return ok_status();
     }
     result_.seconds["compile_original"] = watch.seconds();
+    TRY_STATUS(keep_shipped());
+    if (!result_.refused.empty()) return ok_status();
     Stopwatch patched_watch;
     TRY(work_, TemporaryDirectory::make("livecare-kernel"));
     TRY(TreeEdit edit, TreeEdit::begin(kernel_.entry, plan_.contents));
@@ -80,6 +86,34 @@ class Maker {
       refuse("", {status.error().object, "", status.error().message});
     }
     result_.seconds["compile_patched"] = patched_watch.seconds();
+    return ok_status();
+  }
+
+  // Leaves out what is not part of the kernel; refuses if that is what the fix is for.
+  Status keep_shipped() {
+    std::vector<KernelObject> kept;
+    std::vector<objdiff::Refusal> missing;
+    for (KernelObject& object : objects_) {
+      std::string name = object.module.empty() ? std::string(vmlinux_name) : object.module;
+      TRY(const ShippedObject* home, open_shipped(name));
+      bool shipped = home->may_have_source(fs::path(object.source).filename().native());
+      if (shipped && object.absent) {
+        missing.push_back({object.source, "", "is compiled into the shipped kernel, but not here"});
+      } else if (shipped) {
+        kept.push_back(std::move(object));
+      } else if (object.optional) {
+        result_.ignored.push_back(object.source + " (no object of this kernel)");
+      } else {
+        missing.push_back({object.source, "",
+                           fmt::format("is not compiled into the shipped {}; if no other file "
+                                       "includes it, this kernel does not need the fix",
+                                       name)});
+      }
+    }
+    objects_ = std::move(kept);
+    for (const objdiff::Refusal& refusal : missing) refuse("", refusal);
+    if (objects_.empty() && result_.refused.empty())
+      refuse("", {"", "", "nothing of the fix is compiled into the shipped kernel"});
     return ok_status();
   }
 
@@ -154,23 +188,15 @@ class Maker {
     input.open_module = [this](const std::string& name) { return open_shipped(name); };
     for (ComparedObject& compared : compared_) {
       const KernelObject& object = *compared.object;
-      auto home = open_shipped(object.module.empty() ? std::string(vmlinux_name) : object.module);
-      std::string file = fs::path(object.source).filename();
-      if (!home.ok() || !(*home)->may_have_source(file)) {
-        refuse(object.source,
-               {"", "",
-                fmt::format("is not compiled into the shipped {}, so this kernel does not need the "
-                            "fix",
-                            object.module.empty() ? vmlinux_name : object.module)});
-        continue;
-      }
+      TRY(const ShippedObject* home,
+          open_shipped(object.module.empty() ? std::string(vmlinux_name) : object.module));
       KernelUnit unit{object.source,
-                      *home,
+                      home,
                       compared.original.get(),
                       compared.patched.get(),
                       std::move(compared.diff),
                       {}};
-      TRY(unit.map, (*home)->matcher().match_object(*compared.original, object.source));
+      TRY(unit.map, home->matcher().match_object(*compared.original, object.source));
       input.units.push_back(std::move(unit));
     }
     if (!result_.refused.empty()) return ok_status();
@@ -212,6 +238,7 @@ class Maker {
         block.cve_url = "https://security-tracker.debian.org/tracker/" + block.cves[0];
       patchset.fixes.push_back(std::move(block));
     }
+    TRY_STATUS(check_kernel_cumulative(options_.out, result_.kernel_id, options_.type, patchset));
     if (patchset.description.empty() && !patchset.fixes.empty())
       patchset.description = patchset.fixes[0].description;
     return ok_status();

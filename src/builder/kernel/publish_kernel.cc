@@ -1,7 +1,13 @@
 #include "builder/kernel/publish_kernel.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
 #include "base/file_system.h"
 #include "base/process.h"
+#include "base/text.h"
+#include "builder/fix_patch.h"
 #include "builder/publish.h"
 #include "patchfmt/codec.h"
 
@@ -12,6 +18,45 @@ namespace fs = std::filesystem;
 namespace {
 constexpr uint32_t kernel_signature_version = 1;
 constexpr size_t sha1_digits = 40;
+
+std::string ending_of(const std::string& type) {
+  return type == "default" ? "" : "." + type;
+}
+
+// The blocks of a kpatch.info, as far as they say which fix it is.
+std::vector<patchfmt::Fix> fixes_of(std::string_view information) {
+  constexpr std::string_view name_key = "kpatch-name: ", cve_key = "kpatch-cve: ";
+  std::vector<patchfmt::Fix> fixes;
+  for (std::string_view line : split_lines(information)) {
+    if (line.starts_with(name_key)) {
+      fixes.emplace_back();
+      fixes.back().name = line.substr(name_key.size());
+    } else if (line.starts_with(cve_key) && !fixes.empty()) {
+      fixes.back().cves = find_cves(line.substr(cve_key.size()));
+    }
+  }
+  return fixes;
+}
+
+bool holds(const patchfmt::Patchset& patchset, const patchfmt::Fix& published) {
+  auto has = [](const std::vector<std::string>& list) {
+    return [&list](const std::string& cve) {
+      return std::find(list.begin(), list.end(), cve) != list.end();
+    };
+  };
+  std::vector<std::string> all;
+  for (const patchfmt::Fix& fix : patchset.fixes)
+    all.insert(all.end(), fix.cves.begin(), fix.cves.end());
+  if (!published.cves.empty() &&
+      std::all_of(published.cves.begin(), published.cves.end(), has(all)))
+    return true;
+  return std::any_of(patchset.fixes.begin(), patchset.fixes.end(), [&](const patchfmt::Fix& fix) {
+    return fix.name == published.name &&
+           (fix.cves.empty() || published.cves.empty() ||
+            std::any_of(published.cves.begin(), published.cves.end(), has(fix.cves)));
+  });
+}
+
 }  // namespace
 
 Result<std::string> kernel_id(const elf::Image& vmlinux) {
@@ -39,6 +84,28 @@ Result<std::string> next_kernel_patchset_name(const fs::path& directory, const s
                     date);
 }
 
+Status check_kernel_cumulative(const fs::path& directory, const std::string& kernel,
+                               const std::string& type, const patchfmt::Patchset& patchset) {
+  uint32_t level = latest_level(directory, kernel);
+  if (level == 0) return ok_status();
+  fs::path file = directory / kernel / std::to_string(level) / ("kpatch.info" + ending_of(type));
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return ok_status();  // that level has other types only
+  TRY(std::string information, read_text(file));
+  std::string missing;
+  for (const patchfmt::Fix& fix : fixes_of(information)) {
+    if (holds(patchset, fix)) continue;
+    missing += (missing.empty() ? "" : ", ") + fix.name;
+    if (!fix.cves.empty()) missing += fmt::format(" ({})", fmt::join(fix.cves, ", "));
+  }
+  if (missing.empty()) return ok_status();
+  return make_error(ErrorCode::conflict, directory.native(),
+                    "level {} is published there with {}, which this patch would take out of "
+                    "kernels again: a level replaces the one before as a whole; give every fix "
+                    "with a --fix of its own, or another --out",
+                    level, missing);
+}
+
 Result<Bytes> kernel_signature(const trust::PrivateKey& key, ByteView module) {
   Bytes out(kernel_signature_magic.begin(), kernel_signature_magic.end());
   append_le(out, kernel_signature_version);
@@ -55,7 +122,7 @@ Result<fs::path> publish_kernel(const fs::path& directory, const std::string& ke
                                 const trust::PrivateKey& key) {
   TRY(Bytes file, read_file(module));
   TRY(Bytes signature, kernel_signature(key, file));
-  std::string ending = type == "default" ? "" : "." + type;
+  std::string ending = ending_of(type);
   fs::path level = directory / kernel / std::to_string(patchset.level);
   std::string info = patchfmt::kpatch_info(patchset);
   TRY_STATUS(write_file_atomic(level / ("kpatch.info" + ending), ByteView(info)));

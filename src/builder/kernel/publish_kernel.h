@@ -22,6 +22,12 @@ Result<std::string> kernel_id(const elf::Image& vmlinux);
 Result<std::string> next_kernel_patchset_name(const std::filesystem::path& directory,
                                               const std::string& date);
 
+// A level replaces the one before as a whole: names the fixes that the newest published level has
+// and this one has not (conflict). A fix counts by its CVEs; without any, or with one in common, by
+// name.
+Status check_kernel_cumulative(const std::filesystem::path& directory, const std::string& kernel,
+                               const std::string& type, const patchfmt::Patchset& patchset);
+
 // kpatch.sig: "LCKS", version 1 (u32), the key's ID (32 bytes), the Ed25519 signature (64 bytes) of
 // the whole module file, the kernel's own signature included.
 inline constexpr std::string_view kernel_signature_magic = "LCKS";

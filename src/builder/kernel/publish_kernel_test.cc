@@ -46,6 +46,34 @@ TEST(PublishKernel, MakesAServerThatAnAgentCanRead) {
   EXPECT_FALSE(trust::verify(key->public_key(), *module, raw));
 }
 
+TEST(PublishKernel, ALevelHoldsThoseBefore) {
+  match::TestBuild build;
+  build.write("kpatch.ko", "a module");
+  build.write("module.der", "a certificate");
+  fs::path out = build.path("out");
+  auto key = trust::generate_key();
+  ASSERT_TRUE(key.ok());
+  patchfmt::Patchset first;
+  first.level = 1;
+  first.name = "K20261126_01";
+  first.fixes.push_back({"a.patch", "", "", {"CVE-2026-0001", "CVE-2026-0002"}, "", "", ""});
+  first.fixes.push_back({"b.patch", "", "", {}, "", "", ""});
+  ASSERT_TRUE(check_kernel_cumulative(out, "abc", "default", first).ok());
+  ASSERT_TRUE(publish_kernel(out, "abc", "default", first, build.path("kpatch.ko"),
+                             build.path("module.der"), *key)
+                  .ok());
+  patchfmt::Patchset next;
+  next.fixes.push_back({"other.patch", "", "", {"CVE-2026-0001"}, "", "", ""});
+  auto missing = check_kernel_cumulative(out, "abc", "default", next);
+  ASSERT_FALSE(missing.ok());
+  EXPECT_THAT(missing.error().message, testing::HasSubstr("a.patch (CVE-2026-0001"));
+  EXPECT_THAT(missing.error().message, testing::HasSubstr("b.patch"));
+  next.fixes[0].cves.push_back("CVE-2026-0002");
+  next.fixes.push_back({"b.patch", "", "", {"CVE-2026-0009"}, "", "", ""});
+  EXPECT_TRUE(check_kernel_cumulative(out, "abc", "default", next).ok());
+  EXPECT_TRUE(check_kernel_cumulative(out, "other", "default", {}).ok());
+}
+
 TEST(PublishKernel, TypesLieSideBySide) {
   match::TestBuild build;
   build.write("kpatch.ko", "a module");

@@ -1,6 +1,7 @@
 #include <elf.h>
 
 #include "builder/kernel/extractor.h"
+#include "objdiff/names.h"
 
 namespace livecare::builder {
 namespace {
@@ -159,8 +160,8 @@ Extractor::Reached Extractor::reach_data(uint32_t unit, uint32_t index, const st
   if (state.emitted_data.contains(index)) return emitted();
   uint32_t original = state.unit->diff.correlation.original_of_patched[index];
   bool placed = original != 0 && state.unit->map.placements.contains(original);
-  // A constant of the compiler's, or one that nobody else can see: its content is all there is.
-  bool copied = !(section.flags & SHF_WRITE) && symbol.bind == STB_LOCAL;
+  // A constant of the compiler's: its content is all there is.
+  bool copied = !(section.flags & SHF_WRITE) && objdiff::is_compiler_constant(symbol.name);
   if (!placed && copied) return emitted();
   return reach_shipped(unit, index, owner);
 }

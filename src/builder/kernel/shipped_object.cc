@@ -116,12 +116,18 @@ Result<ShippedSymbol> ShippedObject::symbol_at(uint64_t address, std::string_vie
 }
 
 std::optional<uint64_t> ShippedObject::global(std::string_view name) const {
-  auto found = addresses_.find(name);
-  if (found == addresses_.end() || found->second.size() != 1) return std::nullopt;
-  auto [first, last] = by_address_.equal_range(found->second[0]);
-  for (auto at = first; at != last; ++at)
-    if (at->second->name == name && at->second->bind != STB_LOCAL) return found->second[0];
-  return std::nullopt;
+  auto namesakes = addresses_.find(name);
+  if (namesakes == addresses_.end()) return std::nullopt;
+  std::optional<uint64_t> found;
+  for (uint64_t address : namesakes->second) {
+    auto [first, last] = by_address_.equal_range(address);
+    for (auto at = first; at != last; ++at) {
+      if (at->second->name != name || at->second->bind == STB_LOCAL) continue;
+      if (found && *found != address) return std::nullopt;
+      found = address;
+    }
+  }
+  return found;
 }
 
 }  // namespace livecare::builder
