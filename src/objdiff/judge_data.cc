@@ -188,6 +188,10 @@ class DataJudge {
       c_.out.new_data.push_back(describe(no_atom, id));
       return;
     }
+    if (c_.options.kernel && is_message_state(atom.name)) {
+      c_.out.new_data.push_back(describe(no_atom, id));
+      return;
+    }
     auto ambiguous = c_.pairing.ambiguous.find(id);
     if (ambiguous != c_.pairing.ambiguous.end() && !user_of(id).empty()) {
       c_.refuse(user_of(id), c_.patched.section_of(atom).name,

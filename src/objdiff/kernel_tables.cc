@@ -35,6 +35,10 @@ constexpr auto tables = std::to_array<KernelTable>({
     {"__patchable_function_entries", {8}, 0, true},
 });
 
+// printk_ratelimited(), WARN_ONCE(), printk_once(), DO_ONCE() and their kin.
+constexpr auto message_states = std::to_array<std::string_view>(
+    {"_rs", "__already_done", "__warned", "__print_once", "__ratelimit"});
+
 const elf::Relocation* relocation_at(const std::vector<elf::Relocation>& all, uint64_t offset) {
   auto found = std::lower_bound(
       all.begin(), all.end(), offset,
@@ -145,6 +149,11 @@ std::string_view kernel_code_refusal(std::string_view section) {
 
 bool is_dropped_by_kernel(std::string_view section) {
   return starts_with_any(section, {".discard", ".printk_index", ".export_symbol"});
+}
+
+bool is_message_state(std::string_view name) {
+  name = name.substr(0, name.rfind('.'));
+  return std::find(message_states.begin(), message_states.end(), name) != message_states.end();
 }
 
 bool is_nameless_in_kernel(std::string_view section, std::string_view name) {

@@ -65,6 +65,11 @@ bool is_dropped_by_kernel(std::string_view section);
 // Entries whose symbols carry a counter or a line in their names: compared in order, without names.
 bool is_nameless_in_kernel(std::string_view section, std::string_view name);
 
+// Whether a message was printed already, or how often: static locals that macros make in every
+// place that prints. One that cannot be told from its namesakes may be new: a message is printed
+// once more.
+bool is_message_state(std::string_view name);
+
 inline constexpr std::string_view dynamic_debug_section = "__dyndbg";
 inline constexpr std::string_view replacement_section = ".altinstr_replacement";
 inline constexpr std::string_view per_cpu_section = ".data..percpu";

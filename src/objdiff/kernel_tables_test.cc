@@ -131,6 +131,22 @@ TEST_P(KernelTables, DebugDescriptorsAreKnownByWhatTheySay) {
   EXPECT_EQ(refusals(diff), "");
 }
 
+// Which of the two is left says nothing: alike, and both functions changed.
+TEST_P(KernelTables, StatesOfMessagesNeedNotBeToldApart) {
+  std::string text = R"(
+    int limited(int*);
+    #define LIMITED ({ static int NAME = 5; limited(&NAME); })
+    int f(int x) { if (x) LIMITED; LIMITED; return x + ADD; }
+    int g(int x) { if (x > 2) LIMITED; if (ADD) LIMITED; LIMITED; return x - ADD; })";
+  Diff diff = diff_kernel("#define NAME _rs\n#define ADD 0\n" + text,
+                          "#define NAME _rs\n#define ADD 1\n" + text);
+  EXPECT_EQ(refusals(diff), "");
+  EXPECT_EQ(names(diff.changed_functions), (Strings{"f", "g"}));
+  diff = diff_kernel("#define NAME state\n#define ADD 0\n" + text,
+                     "#define NAME state\n#define ADD 1\n" + text);
+  EXPECT_THAT(refusals(diff), testing::HasSubstr("cannot tell which"));
+}
+
 TEST(KernelNames, CountersOfUniqueNamesSayNothing) {
   EXPECT_EQ(name_key("__UNIQUE_ID_ddebug471.5"), name_key("__UNIQUE_ID_ddebug473.7"));
   EXPECT_NE(name_key("__UNIQUE_ID_ddebug471.5"), name_key("__UNIQUE_ID_license471"));

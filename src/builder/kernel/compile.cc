@@ -42,8 +42,9 @@ std::string last_errors(const CommandResult& result) {
 
 Status compile(const KernelRelease& kernel, const std::vector<KernelObject*>& objects,
                unsigned jobs) {
-  std::vector<std::string> targets = {"-k", "KCFLAGS=-ffunction-sections -fdata-sections",
-                                      "-j" + std::to_string(std::max(1u, jobs))};
+  std::vector<std::string> targets = {
+      "-k", "KCFLAGS=-ffunction-sections -fdata-sections -I" + kernel.headers.native(),
+      "-j" + std::to_string(std::max(1u, jobs))};
   std::error_code ignored;
   for (const KernelObject* object : objects) {
     fs::remove(kernel.tree() / object->object(), ignored);

@@ -48,6 +48,7 @@ class Extractor {
 
   Status open_units();
   void add_functions(uint32_t unit);
+  void add_hooks(uint32_t unit);  // hooks.cc
   void replace(uint32_t unit, const objdiff::Function& function);
   void check_entry(uint32_t unit, const objdiff::Function& function);
 

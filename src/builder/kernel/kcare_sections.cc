@@ -21,10 +21,12 @@ class SectionWriter {
     // The objects are numbered before anything refers to them.
     for (const ReplacedFunction& function : image_.functions) number_of(function.home);
     for (const OutsideReference& reference : image_.references) number_of(reference.home);
+    for (const KernelHook& hook : image_.hooks) number_of(hook.home);
     write_head();
     TRY_STATUS(write_objects());
     TRY_STATUS(write_functions());
     TRY_STATUS(write_references());
+    write_hooks();
     return ok_status();
   }
 
@@ -154,6 +156,19 @@ class SectionWriter {
       point_to_string(section, at + offsetof(kcare_reloc, symbol.name_ptr), reference.symbol.name);
     }
     return ok_status();
+  }
+
+  void write_hooks() {
+    if (image_.hooks.empty()) return;
+    uint32_t section =
+        add_table(KCARE_SEC_HOOKS, KCARE_SYM_HOOKS, image_.hooks.size() * sizeof(kcare_hook));
+    for (const KernelHook& hook : image_.hooks) {
+      kcare_hook record{};
+      record.when = hook.when;
+      record.object = number_of(hook.home);
+      uint64_t at = append(section, record);
+      point(section, at + offsetof(kcare_hook, function_ptr), hook.place);
+    }
   }
 
   ModuleImage& image_;

@@ -80,7 +80,10 @@ Status Extractor::open_units() {
 
 Result<ModuleImage> Extractor::run() {
   TRY_STATUS(open_units());
-  for (uint32_t unit = 0; unit < units_.size(); ++unit) add_functions(unit);
+  for (uint32_t unit = 0; unit < units_.size(); ++unit) {
+    add_functions(unit);
+    add_hooks(unit);
+  }
   while (!open_.empty()) {
     uint32_t piece = open_.front();
     open_.pop_front();

@@ -51,10 +51,17 @@ struct OutsideReference {
   uint32_t type = 0;
 };
 
+struct KernelHook {
+  uint32_t when = 0;  // enum kcare_hook_when
+  const ShippedObject* home = nullptr;
+  SectionPlace place;
+};
+
 struct ModuleImage {
   elf::Writer object{elf::Machine::x86_64, elf::Kind::relocatable};
   std::vector<ReplacedFunction> functions;
   std::vector<OutsideReference> references;
+  std::vector<KernelHook> hooks;
   std::vector<objdiff::Refusal> refused;  // not empty: the rest must not be used
 };
 

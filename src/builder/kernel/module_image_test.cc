@@ -118,6 +118,41 @@ TEST(ModuleImage, AnUnknownNameIsRefused) {
   EXPECT_THAT(refusals(kernel.extracted()), HasSubstr("nowhere"));
 }
 
+TEST(ModuleImage, Hooks) {
+  const std::string text = R"(
+    int hidden(int);
+    int work(int x) {
+    #ifdef FIXED
+      x++;
+    #endif
+      return hidden(x); }
+    #ifdef FIXED
+    static int before(void) { return hidden(3); }
+    static int (*const hook)(void) __attribute__((section(".livecare.hook.pre_unload"), used)) =
+        before;
+    static const char odd[] __attribute__((section(".livecare." ODD), used)) = "x";
+    #endif
+  )";
+  MiniKernel kernel("#define ODD \"layout_ok\"\n" + text);
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  ASSERT_EQ(image.hooks.size(), 1u);
+  EXPECT_EQ(image.hooks[0].when, uint32_t{KCARE_HOOK_PRE_UNLOAD});
+  auto status = write_kcare_sections(image, {1, "K", "6.1.0", "6.1.1", ""});
+  ASSERT_TRUE(status.ok()) << status.error().text();
+  elf::Image object = written(image);
+  const elf::Section* hooks = object.section(KCARE_SEC_HOOKS);
+  ASSERT_NE(hooks, nullptr);
+  const auto& pointers = object.relocations(hooks->index);
+  ASSERT_EQ(pointers.size(), 1u);
+  for (const elf::Symbol& symbol : object.symbols()) {
+    if (symbol.name != "before") continue;
+    EXPECT_EQ(pointers[0].addend, static_cast<int64_t>(symbol.value));
+  }
+  MiniKernel odd("#define ODD \"keep\"\n" + text);
+  EXPECT_THAT(refusals(odd.extracted()), HasSubstr("nothing that a kernel patch can say"));
+}
+
 TEST(ModuleImage, KcareFindsItsTables) {
   MiniKernel kernel(source);
   ModuleImage image = kernel.extracted();

@@ -86,8 +86,8 @@ TEST(PublishKernel, TypesLieSideBySide) {
   auto file = publish_kernel(build.path("out"), "abc", "extra", patchset, build.path("kpatch.ko"),
                              build.path("module.der"), *key);
   ASSERT_TRUE(file.ok());
-  EXPECT_TRUE(fs::exists(build.path("out") / "abc/1/kpatch.ko.extra"));
-  EXPECT_FALSE(fs::exists(build.path("out") / "abc/1/kpatch.ko"));
+  EXPECT_TRUE(fs::exists(fs::path(build.path("out")) / "abc/1/kpatch.ko.extra"));
+  EXPECT_FALSE(fs::exists(fs::path(build.path("out")) / "abc/1/kpatch.ko"));
 }
 
 }  // namespace

@@ -232,6 +232,8 @@ Result<KernelRelease> prepare_kernel(const std::string& release, const PrepareOp
   KernelRelease kernel;
   kernel.release = release;
   kernel.entry = cache / "kernels" / release;
+  TRY(fs::path tools, install_tools(cache));
+  kernel.headers = tools / "include";
   TRY(kernel.lock, lock_entry(kernel.entry));
   if (load(kernel)) {
     kernel.was_cached = true;

@@ -27,6 +27,8 @@ struct KernelRelease {
   bool was_cached = false;
   std::map<std::string, double> seconds;
 
+  std::filesystem::path headers;  // directory that holds livecare/kernel_patch.h
+
   std::filesystem::path tree() const { return entry / "source"; }
   std::filesystem::path vmlinux() const { return entry / "shipped" / "vmlinux"; }
   std::filesystem::path modules() const { return entry / "shipped" / "modules"; }
