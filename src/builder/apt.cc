@@ -282,6 +282,32 @@ Result<std::vector<BinaryPackage>> Apt::unpack_binaries(const std::vector<Binary
   return unpacked;
 }
 
+Result<std::vector<BinaryPackage>> Apt::versions(const std::string& name) const {
+  TRY(CommandResult shown, run({.arguments = command({"apt-cache", "show", "-a", name})}));
+  std::vector<BinaryPackage> found;
+  for (const Paragraph& paragraph : parse_paragraphs(shown.output)) {
+    BinaryPackage package = binary_package(paragraph);
+    if (package.name == name) found.push_back(std::move(package));
+  }
+  if (found.empty())
+    return make_error(ErrorCode::not_found, name,
+                      "no such package in the archive (of /etc/apt/sources.list.d)");
+  return found;
+}
+
+Result<fs::path> Apt::download(const BinaryPackage& package, const fs::path& into) const {
+  std::error_code failure;
+  fs::create_directories(into, failure);
+  TRY(std::string ignored,
+      run_checked(
+          {.arguments = command({"apt-get", "download", package.name + "=" + package.version}),
+           .directory = into}));
+  for (const auto& entry : fs::directory_iterator(into, failure))
+    if (entry.path().filename().native().starts_with(package.name + "_")) return entry.path();
+  return make_error(ErrorCode::not_found, package.name + "=" + package.version,
+                    "was not downloaded to {}", into.native());
+}
+
 // Some versions of the archive lack a file (a signature, an upstream tarball that another version
 // shares): take it from another version's source, or leave a mere signature out.
 Status Apt::complete_source(const SourceVersion& source, const fs::path& work) const {

@@ -57,6 +57,11 @@ class Apt {
   Status install_build_dependencies(const std::filesystem::path& tree,
                                     const std::vector<std::string>& profiles,
                                     const std::filesystem::path& log_file) const;
+  // The versions of one binary package, newest first.
+  Result<std::vector<BinaryPackage>> versions(const std::string& name) const;
+  // Downloads one .deb into a directory; gives the file.
+  Result<std::filesystem::path> download(const BinaryPackage& package,
+                                         const std::filesystem::path& into) const;
   // Fetches the package lists again.
   Status update() const;
 

@@ -72,6 +72,8 @@ Result<fs::path> install_tools(const fs::path& cache) {
   fs::path tools = cache / "tools";
   TRY_STATUS(write_when_different(tools / "recorder.so", embedded_recorder()));
   TRY_STATUS(write_when_different(tools / "include/livecare/patch.h", embedded_patch_header()));
+  TRY_STATUS(write_when_different(tools / "include/livecare/kernel_patch.h",
+                                  embedded_kernel_patch_header()));
   return tools;
 }
 

@@ -23,8 +23,8 @@ Result<Fd> lock_entry(const std::filesystem::path& entry);
 // Empties an entry but for its lock.
 Status clear_entry(const std::filesystem::path& entry);
 
-// Writes what the tool carries inside itself (the recorder, livecare/patch.h) to cache/tools, and
-// gives that directory: recorder.so and include/livecare/patch.h.
+// Writes what the tool carries inside itself (the recorder, the headers) to cache/tools, and
+// gives that directory: recorder.so and include/livecare/.
 Result<std::filesystem::path> install_tools(const std::filesystem::path& cache);
 
 // Says every now and then that a long stage is still going on.

@@ -1,6 +1,6 @@
 #include "builder/embedded.h"
 
-// LIVECARE_RECORDER and LIVECARE_PATCH_HEADER are paths, set by the room's CMakeLists.txt.
+// LIVECARE_RECORDER and LIVECARE_..._HEADER are paths, set by the room's CMakeLists.txt.
 #define EMBED(name, path)                                                    \
   __asm__(".pushsection .rodata." #name                                      \
           ",\"a\"\n"                                                         \
@@ -14,6 +14,7 @@
 
 EMBED(livecare_embedded_recorder, LIVECARE_RECORDER);
 EMBED(livecare_embedded_patch_header, LIVECARE_PATCH_HEADER);
+EMBED(livecare_embedded_kernel_header, LIVECARE_KERNEL_PATCH_HEADER);
 
 namespace livecare::builder {
 
@@ -29,6 +30,10 @@ ByteView embedded_recorder() {
 
 ByteView embedded_patch_header() {
   return between(livecare_embedded_patch_header, livecare_embedded_patch_header_end);
+}
+
+ByteView embedded_kernel_patch_header() {
+  return between(livecare_embedded_kernel_header, livecare_embedded_kernel_header_end);
 }
 
 }  // namespace livecare::builder

@@ -5,7 +5,8 @@
 
 namespace livecare::builder {
 
-ByteView embedded_recorder();      // record/recorder.c as a shared object
-ByteView embedded_patch_header();  // include/livecare/patch.h
+ByteView embedded_recorder();             // record/recorder.c as a shared object
+ByteView embedded_patch_header();         // include/livecare/patch.h
+ByteView embedded_kernel_patch_header();  // include/livecare/kernel_patch.h
 
 }  // namespace livecare::builder

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "builder/fix_patch.h"
+#include "builder/kernel/kernel_command.h"
 #include "builder/objdiff_command.h"
 #include "builder/patch_file_options.h"
 #include "builder/publish.h"
@@ -20,6 +21,29 @@ using namespace livecare;
 void add_cache_options(CLI::App& command, builder::PrepareOptions& options) {
   command.add_option("--cache", options.cache, "where prepared trees are kept (~/.cache/livecare)");
   command.add_option("--jobs", options.jobs, "parallel compiles (all processors)");
+}
+
+void add_kernel_options(CLI::App& kernel, builder::KernelRequest& request) {
+  builder::KernelPatchOptions& patch = request.patch;
+  kernel.add_option("--release", request.release, "what uname -r says of the kernel")->required();
+  kernel.add_option("--fix", patch.fixes, "a unified diff (repeatable, in order)")->required();
+  kernel.add_option("--cve", patch.cves, "CVE of the fix (repeatable)");
+  kernel.add_option("--cvss", patch.cvss, "its score");
+  kernel.add_option("--description", patch.description, "what the patch is for");
+  kernel.add_option("--effective", patch.effective, "what kcare-uname -r says when it is applied");
+  kernel.add_option("--type", patch.type, "default, free or extra")
+      ->check(CLI::IsMember({"default", "free", "extra"}));
+  kernel.add_option("--level", patch.level, "patch level (one more than published)")
+      ->check(CLI::Range(1u, 1'000'000u));
+  kernel.add_option("--out", patch.out, "directory that gets the patch")->required();
+  kernel.add_option("--key", patch.key,
+                    "maker's private key (~/.config/livecare/maker.key, made on first use)");
+  kernel.add_option("--keep-data", patch.keep_data,
+                    "variable whose changed initial value is to be ignored (repeatable)");
+  kernel.add_option("--fuzz", patch.fuzz, "lines of context that may differ")
+      ->check(CLI::Range(0u, builder::fuzz_lines_max));
+  kernel.add_flag("--json", request.json, "result as JSON on standard output");
+  add_cache_options(kernel, request.prepare);
 }
 
 // The first argument that is no option.
@@ -82,15 +106,27 @@ int main(int argc, char** argv) {
     exit_code = builder::user_command(user_request, std::cout);
   });
 
+  builder::KernelRequest kernel_request;
+  auto* kernel = app.add_subcommand("kernel", "make a patch for a kernel and its modules");
+  add_kernel_options(*kernel, kernel_request);
+  kernel->callback([&] { exit_code = builder::kernel_command(kernel_request, std::cout); });
+
   builder::PrepareOptions prepare_options;
-  std::string package;
-  auto* prepare = app.add_subcommand("prepare", "build a package once, under recording");
-  prepare->add_option("--package", package, "NAME=VERSION")->required();
+  std::string package, release;
+  auto* prepare = app.add_subcommand(
+      "prepare", "build a package once, under recording, or get a kernel's source ready");
+  auto* of_package = prepare->add_option("--package", package, "NAME=VERSION");
+  prepare->add_option("--kernel", release, "what uname -r says of it")->excludes(of_package);
   bool prepare_json = false;
   prepare->add_flag("--json", prepare_json);
   add_cache_options(*prepare, prepare_options);
   prepare->callback([&] {
-    exit_code = builder::prepare_command(package, prepare_options, prepare_json, std::cout);
+    if (package.empty() && release.empty())
+      throw CLI::ValidationError("prepare", "give --package NAME=VERSION or --kernel RELEASE");
+    if (!release.empty())
+      exit_code = builder::prepare_kernel_command(release, prepare_options, std::cout);
+    else
+      exit_code = builder::prepare_command(package, prepare_options, prepare_json, std::cout);
   });
 
   std::string directory;
@@ -108,8 +144,10 @@ int main(int argc, char** argv) {
   objdiff->add_option("original", original, "the object before the fix")->required();
   objdiff->add_option("patched", patched, "the object with the fix")->required();
   objdiff->add_flag("--json", objdiff_as_json, "result as JSON");
+  bool of_kernel = false;
+  objdiff->add_flag("--kernel", of_kernel, "objects of Linux: tables go with their functions");
   objdiff->callback([&] {
-    auto code = builder::objdiff_command(original, patched, objdiff_as_json, std::cout);
+    auto code = builder::objdiff_command(original, patched, objdiff_as_json, std::cout, of_kernel);
     exit_code = code.ok() ? *code : builder::objdiff_refused;
   });
 

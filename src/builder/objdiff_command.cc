@@ -112,11 +112,14 @@ std::string objdiff_text(const objdiff::Diff& diff) {
 }
 
 Result<int> objdiff_command(const std::filesystem::path& original,
-                            const std::filesystem::path& patched, bool json, std::ostream& out) {
+                            const std::filesystem::path& patched, bool json, std::ostream& out,
+                            bool kernel) {
   auto compare = [&]() -> Result<objdiff::Diff> {
     TRY(elf::Image before, elf::Image::open(original));
     TRY(elf::Image after, elf::Image::open(patched));
-    return objdiff::diff(before, after);
+    objdiff::Options options;
+    options.kernel = kernel;
+    return objdiff::diff(before, after, options);
   };
   auto guarded = [&]() -> Result<objdiff::Diff> {
     try {

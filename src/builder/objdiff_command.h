@@ -17,7 +17,8 @@ inline constexpr int objdiff_refused = 2;
 // Writes the result for people or as JSON and gives the exit code. An object that cannot be read is
 // refused, so that nobody takes it for "nothing changed".
 Result<int> objdiff_command(const std::filesystem::path& original,
-                            const std::filesystem::path& patched, bool json, std::ostream& out);
+                            const std::filesystem::path& patched, bool json, std::ostream& out,
+                            bool kernel = false);
 
 // For a command line that is not understood: 1 would say that nothing changed. With `json` the
 // problem is the one entry of `refused`, otherwise nothing is written.

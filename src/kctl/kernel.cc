@@ -16,7 +16,7 @@
 #include "base/fd.h"
 #include "base/file_system.h"
 #include "base/process.h"
-#include "uapi/kcare_ioctl.h"
+#include "kmod/uapi/kcare_ioctl.h"
 
 namespace livecare::kctl {
 

@@ -22,6 +22,7 @@ std::string_view stem(std::string_view name) {
 
 SymbolTable::SymbolTable(const elf::Image& file) {
   for (const auto& symbol : file.symbols()) {
+    has_source_files_ |= symbol.type == STT_FILE;
     if (symbol.name.empty() || symbol.is_undefined() || symbol.type == STT_SECTION ||
         symbol.type == STT_FILE)
       continue;
@@ -35,8 +36,8 @@ std::vector<const elf::Symbol*> SymbolTable::local(std::string_view name,
   auto all = by_name_.find(name);
   if (all == by_name_.end()) return found;
   for (const elf::Symbol* symbol : all->second)
-    if (symbol->bind == STB_LOCAL &&
-        (source_file.empty() || base_name(symbol->source_file) == base_name(source_file)))
+    if (symbol->bind == STB_LOCAL && (source_file.empty() || !has_source_files_ ||
+                                      base_name(symbol->source_file) == base_name(source_file)))
       found.push_back(symbol);
   return found;
 }

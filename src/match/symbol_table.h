@@ -15,13 +15,15 @@ class SymbolTable {
 
   // Defined symbols that an object's symbol of that name can have become. Static ones by their
   // source file's base name; a hidden one is static in a linked file, without a source file.
-  // An object without a source file's name (hand-written assembly) says nothing about it.
+  // An object without a source file's name (hand-written assembly) says nothing about it, nor does
+  // a file that was stripped of all of them (a kernel module).
   std::vector<const elf::Symbol*> local(std::string_view name, std::string_view source_file) const;
   std::vector<const elf::Symbol*> global(std::string_view name) const;
   bool knows(std::string_view name) const { return by_name_.contains(name); }
 
  private:
   std::unordered_map<std::string_view, std::vector<const elf::Symbol*>> by_name_;
+  bool has_source_files_ = false;
 };
 
 std::string_view base_name(std::string_view path);

@@ -7,6 +7,7 @@
 
 #include "objdiff/compare.h"
 #include "objdiff/diff.h"
+#include "objdiff/kernel_entries.h"
 #include "objdiff/object_map.h"
 #include "objdiff/pairing.h"
 #include "objdiff/parts.h"
@@ -22,7 +23,8 @@ struct Context {
   const Parts& original_parts;
   const Parts& patched_parts;
   Diff& out;
-  std::set<AtomId> replaced;  // patched functions that are changed or new, with their parts
+  KernelEntries* kernel = nullptr;  // objects of Linux only
+  std::set<AtomId> replaced;        // patched functions that are changed or new, with their parts
 
   void refuse(std::string_view function, std::string_view section, std::string reason) {
     out.refused.push_back({std::string(function), std::string(section), std::move(reason)});

@@ -87,8 +87,21 @@ Result<Diff> diff(const elf::Image& original, const elf::Image& patched, const O
   Comparer comparer(before, after, pairing);
   Parts original_parts(before), patched_parts(after);
   Diff out;
-  Context context{before,         after,         options, pairing, comparer,
-                  original_parts, patched_parts, out,     {}};
+  std::optional<KernelEntries> kernel;
+  if (options.kernel) {
+    TRY(KernelEntries entries, KernelEntries::make(before, after, pairing, comparer));
+    kernel.emplace(std::move(entries));
+  }
+  Context context{before,
+                  after,
+                  options,
+                  pairing,
+                  comparer,
+                  original_parts,
+                  patched_parts,
+                  out,
+                  kernel ? &*kernel : nullptr,
+                  {}};
   judge_functions(context);
   judge_data(context);
   judge_sections(context);

@@ -82,6 +82,8 @@ struct Reference {
 enum class DataPolicy { keep_live_value };
 struct Options {
   std::map<std::string, DataPolicy> data_policies;
+  // Objects of Linux: entries of its tables (kernel_tables.h) go with their functions.
+  bool kernel = false;
 };
 
 struct Diff {

@@ -14,6 +14,8 @@
 namespace livecare::objdiff {
 namespace {
 
+constexpr uint32_t dynamic_debug_line_mask = (1u << 18) - 1;
+
 class DataJudge {
  public:
   explicit DataJudge(Context& context) : c_(context) {}
@@ -99,7 +101,13 @@ class DataJudge {
   void judge(AtomId id) {
     const Atom& atom = c_.patched.atom(id);
     AtomId before = c_.pairing.original_of[id];
-    if (before == no_atom) {
+    std::string_view section = c_.patched.section_of(atom).name;
+    if (c_.options.kernel && (kernel_table(section) || is_dropped_by_kernel(section) ||
+                              is_nameless_in_kernel(section, atom.name)))
+      return;  // judge_sections.cc
+    if (c_.options.kernel && section == dynamic_debug_section) {
+      judge_dynamic_debug(before, id);
+    } else if (before == no_atom) {
       judge_new(id);
     } else if (atom.role == SectionRole::other) {
       if (!c_.comparer.same_data(before, id))
@@ -124,6 +132,34 @@ class DataJudge {
     return no_atom;
   }
 
+  // Descriptors of pr_debug(): where a message stands. One that is new, or says something else,
+  // comes with the patch; code that stays goes on with the old one.
+  void judge_dynamic_debug(AtomId before, AtomId id) {
+    if (before == no_atom) {
+      c_.out.new_data.push_back(describe(no_atom, id));
+    } else if (!same_descriptor(before, id)) {
+      c_.out.changed_data.push_back(describe(before, id));
+    }
+  }
+
+  // But for the line: struct _ddebug has its number in the low bits of the word behind the texts.
+  bool same_descriptor(AtomId before, AtomId id) const {
+    const Atom &a = c_.original.atom(before), &b = c_.patched.atom(id);
+    if (!same_ref_places(a, b) || a.refs.empty()) return false;
+    for (size_t i = 0; i < a.refs.size(); i++)
+      if (!c_.comparer.same_target(a.refs[i], b.refs[i])) return false;
+    Bytes x = masked_bytes(c_.original, before), y = masked_bytes(c_.patched, id);
+    uint64_t line = 0;
+    for (const Ref& ref : a.refs)
+      if (ref.offset == line) line = ref.offset + ref.width;
+    for (Bytes* bytes : {&x, &y}) {
+      auto word = ByteView(*bytes).read<uint32_t>(line);
+      if (!word) return false;
+      store_le(*bytes, line, *word & ~dynamic_debug_line_mask);
+    }
+    return x == y;
+  }
+
   void judge_label_table(AtomId before, AtomId id, AtomId inside) {
     c_.out.changed_data.push_back(describe(before, id));
     for (AtomId user = 0; user < c_.patched.atoms().size(); user++) {
@@ -138,6 +174,10 @@ class DataJudge {
 
   void judge_new(AtomId id) {
     const Atom& atom = c_.patched.atom(id);
+    if (c_.options.kernel && c_.patched.section_of(atom).name.starts_with(per_cpu_section)) {
+      refuse(id, "a new per-CPU variable; use shadow data or an ordinary variable");
+      return;
+    }
     if (atom.role == SectionRole::other) {
       refuse(id,
              "new in a section whose meaning is not known: whatever walks that section would "
@@ -145,6 +185,10 @@ class DataJudge {
       return;
     }
     if (atom.name.starts_with("DW.ref.")) {
+      c_.out.new_data.push_back(describe(no_atom, id));
+      return;
+    }
+    if (c_.options.kernel && is_message_state(atom.name)) {
       c_.out.new_data.push_back(describe(no_atom, id));
       return;
     }

@@ -53,7 +53,7 @@ class FunctionJudge {
   }
 
   std::optional<std::string> difference(AtomId before, AtomId id) {
-    if (auto why = c_.comparer.code_difference(before, id)) return why;
+    if (auto why = piece_difference(before, id)) return why;
     const auto& old_parts = c_.original_parts.of(before);
     for (AtomId part : c_.patched_parts.of(id)) {
       AtomId old_part = c_.pairing.original_of[part];
@@ -61,13 +61,20 @@ class FunctionJudge {
       if (old_part == no_atom) return "its part " + name + " is new";
       if (std::find(old_parts.begin(), old_parts.end(), old_part) == old_parts.end())
         return "its part " + name + " belonged to another function";
-      if (auto why = c_.comparer.code_difference(old_part, part))
-        return "its part " + name + ": " + *why;
+      if (auto why = piece_difference(old_part, part)) return "its part " + name + ": " + *why;
     }
     for (AtomId part : old_parts)
       if (!c_.pairing.paired_original(part))
         return "its part " + std::string(c_.original.atom(part).name) + " is gone";
     return std::nullopt;
+  }
+
+  std::optional<std::string> piece_difference(AtomId before, AtomId id) {
+    if (auto why = c_.comparer.code_difference(before, id)) return why;
+    if (!c_.kernel) return std::nullopt;
+    std::string_view table = c_.kernel->difference(before, id);
+    if (table.empty()) return std::nullopt;
+    return fmt::format("its entries in {}", table);
   }
 
   Function describe(AtomId before, AtomId id) const {
@@ -143,6 +150,9 @@ class FunctionJudge {
                              "function as it is",
                              c_.original.symbol(a.interior.front()).name));
     check_decodable(id);
+    if (c_.options.kernel)
+      if (auto why = kernel_code_refusal(c_.original.section_of(a).name); !why.empty())
+        refuse(id, std::string(why));
   }
 
   // Code that stays must not go on in the middle of old code.

@@ -11,17 +11,25 @@ namespace {
 
 using Unnamed = std::map<std::string_view, std::vector<AtomId>>;
 
+// Judged function by function, or not at all.
+bool is_settled_elsewhere(std::string_view section) {
+  return kernel_table(section) || section == replacement_section || is_dropped_by_kernel(section);
+}
+
 // Atoms of sections with a role of their own (by section name), and unnamed code and writable data.
-Unnamed gather(const ObjectMap& map) {
+Unnamed gather(const ObjectMap& map, bool kernel) {
   Unnamed out;
   for (AtomId id = 0; id < map.atoms().size(); id++) {
     const Atom& atom = map.atom(id);
     bool special = atom.role == SectionRole::other || atom.role == SectionRole::initialisers;
-    if (special && atom.role == SectionRole::other && atom.kind == AtomKind::variable) continue;
+    std::string_view section = map.section_of(atom).name;
+    if (kernel && is_settled_elsewhere(section)) continue;
+    bool nameless = kernel && is_nameless_in_kernel(section, atom.name);
+    if (atom.role == SectionRole::other && atom.kind == AtomKind::variable && !nameless) continue;
     bool unnamed = atom.kind == AtomKind::code ||
                    (atom.kind == AtomKind::anonymous && atom.role == SectionRole::data &&
                     atom.writable && !atom.zero);
-    if (special || unnamed) out[map.section_of(atom).name].push_back(id);
+    if (special || unnamed) out[section].push_back(id);
   }
   return out;
 }
@@ -31,7 +39,11 @@ class SectionJudge {
   explicit SectionJudge(Context& context) : c_(context) {}
 
   void run() {
-    Unnamed originals = gather(c_.original), patcheds = gather(c_.patched);
+    const bool kernel = c_.options.kernel;
+    Unnamed originals = gather(c_.original, kernel), patcheds = gather(c_.patched, kernel);
+    if (c_.kernel)
+      if (auto table = c_.kernel->difference_elsewhere(); !table.empty())
+        c_.refuse("", table, "entries about code without a symbol changed; leave it as it is");
     for (const auto& [name, atoms] : patcheds) judge(name, originals[name], atoms);
     for (const auto& [name, atoms] : originals)
       if (!patcheds.contains(name)) judge(name, atoms, {});

@@ -104,6 +104,9 @@ std::string name_key(std::string_view name) {
   if (name.starts_with("_Z")) return without_mangled_numbers(stem) + suffixes;
   // gcc: static local "x.4" -> "x."; clang: "f.x", "f.x.4" -> "f.x".
   bool numbered = strip_number(stem);
+  // Linux: __UNIQUE_ID(x) appends __COUNTER__.
+  if (stem.find("__UNIQUE_ID_") != std::string_view::npos)
+    while (!stem.empty() && is_digit(stem.back())) stem.remove_suffix(1);
   bool qualified = stem.find('.') != std::string_view::npos;
   return std::string(stem) + (numbered && !qualified ? "." : "") + suffixes;
 }

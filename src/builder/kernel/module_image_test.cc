@@ -1,0 +1,189 @@
+#include "builder/kernel/module_image.h"
+
+#include <elf.h>
+#include <gmock/gmock.h>
+
+#include <cstring>
+
+#include "builder/kernel/kcare_sections.h"
+#include "builder/kernel/mini_kernel.h"
+#include "kmod/uapi/kcare_patch.h"
+
+namespace livecare::builder {
+namespace {
+
+using testing::HasSubstr;
+using testing::UnorderedElementsAre;
+
+constexpr const char* source = R"(
+  int printk(const char*, ...);
+  int hidden(int);
+  static int counter;
+  static __attribute__((noinline)) int quiet(int x) { counter += x; return counter; }
+  #ifdef FIXED
+  static const int limits[] = {1, 2, 3, 5, 8};
+  static __attribute__((noinline)) int fresh(int x) { return limits[x & 3] + quiet(x); }
+  #endif
+  int work(int x) {
+  #ifdef FIXED
+    if (x < 0) { printk("no\n"); return fresh(x); }
+  #endif
+    counter++;
+    return quiet(x) + hidden(x);
+  }
+  int (*callback)(int);
+  void installs(void) {
+    callback = work;
+  #ifdef FIXED
+    work(3);
+  #endif
+  }
+)";
+
+elf::Image written(ModuleImage& image) {
+  auto parsed = elf::Image::parse(image.object.write(), "patch.o");
+  if (!parsed.ok()) throw std::runtime_error(parsed.error().text());
+  return std::move(*parsed);
+}
+
+std::vector<std::string> undefined_names(const elf::Image& image) {
+  std::vector<std::string> names;
+  for (const elf::Symbol& symbol : image.symbols())
+    if (symbol.index != 0 && symbol.is_undefined()) names.emplace_back(symbol.name);
+  return names;
+}
+
+std::set<std::string> outside_names(const ModuleImage& image) {
+  std::set<std::string> names;
+  for (const OutsideReference& reference : image.references) names.insert(reference.symbol.name);
+  return names;
+}
+
+TEST(ModuleImage, TakesWhatIsNewAndRefersToWhatIsShipped) {
+  MiniKernel kernel(source);
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  std::set<std::string> replaced;
+  for (const ReplacedFunction& function : image.functions) {
+    replaced.insert(function.old.name);
+    EXPECT_EQ(mini_kernel_text + function.old.offset, *kernel.vmlinux->global(function.old.name));
+  }
+  EXPECT_THAT(replaced, UnorderedElementsAre("installs", "work"));
+  EXPECT_THAT(outside_names(image),
+              UnorderedElementsAre("counter", "quiet", "hidden", "callback", "work"));
+  elf::Image object = written(image);
+  EXPECT_THAT(undefined_names(object), UnorderedElementsAre("printk", "__fentry__"));
+  // One entry for each function of the patch, and none for quiet().
+  EXPECT_EQ(object.section("__mcount_loc")->size, 3 * sizeof(uint64_t));
+}
+
+// A stored address outlives the patch, so it is the shipped one; a call goes to the new code.
+TEST(ModuleImage, AddressesAreShippedAndCallsAreNew) {
+  MiniKernel kernel(source);
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  size_t addresses = 0;
+  for (const OutsideReference& reference : image.references)
+    if (reference.symbol.name == "work") {
+      ++addresses;
+      EXPECT_EQ(reference.type, uint32_t{R_X86_64_32S});
+    }
+  EXPECT_EQ(addresses, 1u);
+}
+
+TEST(ModuleImage, AnotherKernelIsRefused) {
+  MiniKernel kernel(source, "-DFIXED");
+  EXPECT_THAT(refusals(kernel.extracted()), HasSubstr("not proved to hold this function"));
+}
+
+TEST(ModuleImage, NotraceIsRefused) {
+  MiniKernel kernel(R"(
+    int hidden(int);
+    __attribute__((no_instrument_function)) int silent(int x) {
+    #ifdef FIXED
+      x++;
+    #endif
+      return hidden(x); })");
+  EXPECT_THAT(refusals(kernel.extracted()), HasSubstr("notrace"));
+}
+
+TEST(ModuleImage, AnUnknownNameIsRefused) {
+  MiniKernel kernel(R"(
+    int hidden(int), nowhere(int);
+    int calls(int x) {
+    #ifdef FIXED
+      if (x < 0) return nowhere(x);
+    #endif
+      return hidden(x); })");
+  EXPECT_THAT(refusals(kernel.extracted()), HasSubstr("nowhere"));
+}
+
+TEST(ModuleImage, Hooks) {
+  const std::string text = R"(
+    int hidden(int);
+    int work(int x) {
+    #ifdef FIXED
+      x++;
+    #endif
+      return hidden(x); }
+    #ifdef FIXED
+    static int before(void) { return hidden(3); }
+    static int (*const hook)(void) __attribute__((section(".livecare.hook.pre_unload"), used)) =
+        before;
+    static const char odd[] __attribute__((section(".livecare." ODD), used)) = "x";
+    #endif
+  )";
+  MiniKernel kernel("#define ODD \"layout_ok\"\n" + text);
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  ASSERT_EQ(image.hooks.size(), 1u);
+  EXPECT_EQ(image.hooks[0].when, uint32_t{KCARE_HOOK_PRE_UNLOAD});
+  auto status = write_kcare_sections(image, {1, "K", "6.1.0", "6.1.1", ""});
+  ASSERT_TRUE(status.ok()) << status.error().text();
+  elf::Image object = written(image);
+  const elf::Section* hooks = object.section(KCARE_SEC_HOOKS);
+  ASSERT_NE(hooks, nullptr);
+  const auto& pointers = object.relocations(hooks->index);
+  ASSERT_EQ(pointers.size(), 1u);
+  for (const elf::Symbol& symbol : object.symbols()) {
+    if (symbol.name != "before") continue;
+    EXPECT_EQ(pointers[0].addend, static_cast<int64_t>(symbol.value));
+  }
+  MiniKernel odd("#define ODD \"keep\"\n" + text);
+  EXPECT_THAT(refusals(odd.extracted()), HasSubstr("nothing that a kernel patch can say"));
+}
+
+TEST(ModuleImage, KcareFindsItsTables) {
+  MiniKernel kernel(source);
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  auto status = write_kcare_sections(image, {7, "K20261126_01", "6.1.0", "6.1.1", "CVE-2026-1"});
+  ASSERT_TRUE(status.ok()) << status.error().text();
+  elf::Image object = written(image);
+  const elf::Section* head = object.section(KCARE_SEC_HEAD);
+  ASSERT_NE(head, nullptr);
+  EXPECT_EQ(head->bytes.read<uint32_t>(0), KCARE_PATCH_MAGIC);
+  EXPECT_EQ(head->bytes.read<uint32_t>(offsetof(kcare_patch_head, level)), 7u);
+  std::map<std::string_view, uint64_t> sizes;
+  for (const elf::Symbol& symbol : object.symbols()) sizes[symbol.name] = symbol.size;
+  EXPECT_EQ(sizes[KCARE_SYM_FUNCS], 2 * sizeof(kcare_func));
+  EXPECT_EQ(sizes[KCARE_SYM_RELOCS], image.references.size() * sizeof(kcare_reloc));
+  EXPECT_EQ(sizes[KCARE_SYM_OBJECTS], sizeof(kcare_object));
+  // Every name is a relocation to the strings.
+  const elf::Section* strings = object.section(KCARE_SEC_STRINGS);
+  for (const elf::Relocation& relocation :
+       object.relocations(object.section(KCARE_SEC_FUNCS)->index)) {
+    const elf::Symbol& target = object.symbols()[relocation.symbol];
+    if (target.section != strings->index) continue;
+    auto name = strings->bytes.c_string(static_cast<uint64_t>(relocation.addend));
+    ASSERT_TRUE(name.has_value());
+    EXPECT_THAT(std::string(*name), testing::AnyOf("work", "installs"));
+  }
+  const elf::Section* objects = object.section(KCARE_SEC_OBJECTS);
+  auto id = objects->bytes.slice(offsetof(kcare_object, build_id), 20);
+  ASSERT_TRUE(id.has_value());
+  EXPECT_EQ(id->copy(), kernel.vmlinux->build_id());
+}
+
+}  // namespace
+}  // namespace livecare::builder

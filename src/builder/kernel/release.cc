@@ -1,0 +1,297 @@
+// A kernel is built by nobody here: its source is unpacked, given the shipped configuration, and
+// prepared as for out-of-tree modules; that is enough for kbuild to compile any single object as it
+// was compiled for the release. Whether it really was is proved later, function by function.
+//
+// Traps that this avoids. Without pahole olddefconfig drops BTF, and struct module is laid out
+// anew: a stub says the version that the configuration names (nothing else asks it). Kconfig reads
+// other CPUs' Kconfig files, so those are unpacked even though their code is not. The debugging
+// package's vmlinux is the only file taken out of it.
+#include "builder/kernel/release.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+
+#include "base/file_system.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/text.h"
+#include "builder/apt.h"
+#include "builder/cache_entry.h"
+#include "builder/tree_edit.h"
+
+namespace livecare::builder {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+constexpr int entry_version = 1;  // a change of what is kept makes every entry anew
+constexpr size_t differences_named_max = 8;
+
+// CPUs whose code is not needed to build for x86-64.
+constexpr const char* other_cpus[] = {
+    "alpha",     "arc",   "arm",  "arm64",      "csky",  "hexagon",  "ia64",
+    "loongarch", "m68k",  "mips", "microblaze", "nios2", "openrisc", "parisc",
+    "powerpc",   "riscv", "s390", "sh",         "sparc", "um",       "xtensa"};
+constexpr const char* code_patterns[] = {"*.[chS]", "*.dts", "*.dtsi", "*.dtso", "*_defconfig"};
+
+// Unpacks members of a .deb: sh -c SCRIPT sh DEB INTO ...
+Status shell(const std::string& script, const std::vector<std::string>& arguments) {
+  Command command;
+  command.arguments = {"sh", "-c", "set -e; " + script, "sh"};
+  command.arguments.insert(command.arguments.end(), arguments.begin(), arguments.end());
+  auto done = run_checked(command);
+  if (!done.ok()) return done.take_error();
+  return ok_status();
+}
+
+class Preparation {
+ public:
+  Preparation(const Apt& apt, KernelRelease& kernel, const PrepareOptions& options)
+      : apt_(apt), kernel_(kernel), options_(options) {}
+
+  Status run() {
+    TRY_STATUS(download());
+    Stopwatch watch;
+    Heartbeat heartbeat("unpacking the kernel " + kernel_.release);
+    TRY_STATUS(unpack_shipped());
+    TRY_STATUS(unpack_source());
+    kernel_.seconds["unpack"] = watch.seconds();
+    TRY_STATUS(configure());
+    std::error_code ignored;
+    fs::remove_all(kernel_.entry / "deb", ignored);
+    return save();
+  }
+
+ private:
+  Status fetch(const std::string& name, const std::string& version, fs::path& file) {
+    TRY(std::vector<BinaryPackage> all, apt_.versions(name));
+    for (const BinaryPackage& package : all) {
+      if (!version.empty() && package.version != version) continue;
+      TRY(file, apt_.download(package, kernel_.entry / "deb"));
+      if (kernel_.version.empty()) kernel_.version = package.version;
+      return ok_status();
+    }
+    return make_error(ErrorCode::not_found, name,
+                      "the archive does not serve version {}, which the image has; its source or "
+                      "debugging package is gone",
+                      version);
+  }
+
+  Status download() {
+    Stopwatch watch;
+    log(LogLevel::info, "{}: fetching the image, its symbols, headers and source", kernel_.release);
+    Heartbeat heartbeat("fetching the kernel " + kernel_.release);
+    std::string image = "linux-image-" + kernel_.release;
+    TRY_STATUS(fetch(image + "-unsigned", "", image_));
+    TRY_STATUS(fetch(image + "-dbg", kernel_.version, symbols_));
+    TRY_STATUS(fetch("linux-headers-" + kernel_.release, kernel_.version, headers_));
+    TRY(std::string source, kernel_source_package(kernel_.version));
+    TRY_STATUS(fetch(source, kernel_.version, source_));
+    kernel_.seconds["download"] = watch.seconds();
+    return ok_status();
+  }
+
+  Status unpack_shipped() {
+    fs::path shipped = kernel_.entry / "shipped";
+    TRY_STATUS(
+        shell("mkdir -p \"$4\"; cd \"$4\"; "
+              "dpkg-deb --fsys-tarfile \"$1\" | tar -x --wildcards --strip-components=2 "
+              "'./boot/config-*'; mv config-* config; "
+              "mkdir -p image; dpkg-deb --fsys-tarfile \"$1\" | tar -xC image --wildcards "
+              "'*/modules/*'; mv \"$(find image -type d -path \"*/modules/$5\")\" modules; "
+              "rm -r image; "
+              // tar ends after the one member, so the rest is not unpacked at all.
+              "(dpkg-deb --fsys-tarfile \"$2\" 2>/dev/null || true) | tar -xO --occurrence=1 "
+              "\"./usr/lib/debug/boot/vmlinux-$5\" > debug; "
+              "objcopy --strip-debug --keep-file-symbols --remove-section='.rela*' debug vmlinux; "
+              "rm debug; "
+              "dpkg-deb --fsys-tarfile \"$3\" | tar -xO --wildcards '*/Module.symvers' > symvers",
+              {image_, symbols_, headers_, shipped, kernel_.release}));
+    return ok_status();
+  }
+
+  Status unpack_source() {
+    std::string excluded = "*/Documentation/[a-z]*\n*/tools/testing/*\n";
+    for (const char* cpu : other_cpus)
+      for (const char* pattern : code_patterns)
+        excluded += fmt::format("linux-source-*/arch/{}/{}\n", cpu, pattern);
+    fs::path list = kernel_.entry / "deb" / "excluded";
+    TRY_STATUS(write_file_atomic(list, ByteView(excluded)));
+    return shell(
+        "mkdir -p \"$2\"; dpkg-deb --fsys-tarfile \"$1\" | "
+        "tar -xO --wildcards './usr/src/linux-source-*.tar.xz' | "
+        "tar -xJC \"$2\" --strip-components=1 --exclude-from=\"$3\"; "
+        "cp \"$4/config\" \"$2/.config\"; cp \"$4/symvers\" \"$2/Module.symvers\"",
+        {source_, kernel_.tree(), list, kernel_.entry / "shipped"});
+  }
+
+  Status configure() {
+    Stopwatch watch;
+    Heartbeat heartbeat("configuring the kernel " + kernel_.release);
+    TRY(std::string config, read_text(kernel_.entry / "shipped" / "config"));
+    std::string compiler = config_value(config, "CONFIG_CC_VERSION_TEXT");
+    kernel_.compiler = compiler.substr(0, compiler.find(' '));
+    if (kernel_.compiler.empty())
+      return make_error(ErrorCode::unsupported, kernel_.release,
+                        "its configuration does not say which compiler made it");
+    TRY_STATUS(check_compiler(compiler));
+    std::string pahole = config_value(config, "CONFIG_PAHOLE_VERSION");
+    if (pahole.size() == 3) kernel_.pahole = pahole.substr(0, 1) + "." + pahole.substr(1);
+    std::string stub = "#!/bin/sh\necho v" + kernel_.pahole + "\n";
+    TRY_STATUS(write_file_atomic(kernel_.entry / "pahole", ByteView(stub), 0755));
+    fs::path log_file = kernel_.entry / "prepare.log";
+    for (std::vector<std::string> targets :
+         {std::vector<std::string>{"olddefconfig"}, std::vector<std::string>{"modules_prepare"}}) {
+      unsigned jobs = options_.jobs != 0 ? options_.jobs : std::thread::hardware_concurrency();
+      targets.push_back("-j" + std::to_string(std::max(1u, jobs)));
+      auto made = run_checked({.arguments = kernel_.make(targets),
+                               .directory = kernel_.tree(),
+                               .output_file = log_file});
+      if (!made.ok())
+        return make_error(ErrorCode::io, kernel_.release,
+                          "make {} failed; see {} (flex, bison, bc, libelf-dev and libssl-dev are "
+                          "needed)",
+                          targets[0], log_file.native());
+    }
+    TRY(std::string ours, read_text(kernel_.tree() / ".config"));
+    auto differences = config_differences(config, ours);
+    if (!differences.empty()) {
+      differences.resize(std::min(differences.size(), differences_named_max));
+      return make_error(ErrorCode::unsupported, kernel_.release,
+                        "its configuration cannot be reproduced here: {}; use the release's own "
+                        "compiler and tools",
+                        fmt::join(differences, ", "));
+    }
+    kernel_.seconds["configure"] = watch.seconds();
+    return ok_status();
+  }
+
+  Status check_compiler(const std::string& wanted) {
+    auto shown = run_checked({.arguments = {kernel_.compiler, "--version"}});
+    if (!shown.ok())
+      return make_error(ErrorCode::not_found, kernel_.compiler,
+                        "made the kernel {} and is not installed here; install it, or use a chroot "
+                        "of that release",
+                        kernel_.release);
+    std::string first = shown->substr(0, shown->find('\n'));
+    if (first != wanted)
+      log(LogLevel::warning, "{} is \"{}\", but \"{}\" made the kernel; what differs is refused",
+          kernel_.compiler, first, wanted);
+    return ok_status();
+  }
+
+  Status save() {
+    json document = {{"version", entry_version},
+                     {"release", kernel_.release},
+                     {"package_version", kernel_.version},
+                     {"compiler", kernel_.compiler},
+                     {"pahole", kernel_.pahole}};
+    return write_file_atomic(kernel_.entry / "prepared.json", ByteView(document.dump(1) + "\n"));
+  }
+
+  const Apt& apt_;
+  KernelRelease& kernel_;
+  const PrepareOptions& options_;
+  fs::path image_, symbols_, headers_, source_;
+};
+
+bool load(KernelRelease& kernel) {
+  auto text = read_text(kernel.entry / "prepared.json");
+  if (!text.ok()) return false;
+  json document = json::parse(*text, nullptr, false);
+  if (!document.is_object() || document.value("version", 0) != entry_version ||
+      document.value("release", "") != kernel.release)
+    return false;
+  kernel.version = document.value("package_version", "");
+  kernel.compiler = document.value("compiler", "");
+  kernel.pahole = document.value("pahole", "");
+  return !kernel.version.empty() && !kernel.compiler.empty();
+}
+
+}  // namespace
+
+std::vector<std::string> KernelRelease::make(const std::vector<std::string>& targets) const {
+  std::vector<std::string> arguments = {"make",
+                                        "ARCH=x86",
+                                        "CC=" + compiler,
+                                        "HOSTCC=" + compiler,
+                                        "PAHOLE=" + (entry / "pahole").native(),
+                                        "KERNELRELEASE=" + release};
+  arguments.insert(arguments.end(), targets.begin(), targets.end());
+  return arguments;
+}
+
+Result<KernelRelease> prepare_kernel(const std::string& release, const PrepareOptions& options) {
+  if (!is_release_name(release))
+    return make_error(ErrorCode::invalid_input, release, "is not what uname -r says of a kernel");
+  fs::path cache = cache_directory(options);
+  KernelRelease kernel;
+  kernel.release = release;
+  kernel.entry = cache / "kernels" / release;
+  TRY(fs::path tools, install_tools(cache));
+  kernel.headers = tools / "include";
+  TRY(kernel.lock, lock_entry(kernel.entry));
+  if (load(kernel)) {
+    kernel.was_cached = true;
+    TRY_STATUS(restore_tree(kernel.entry));
+    return kernel;
+  }
+  TRY_STATUS(clear_entry(kernel.entry));
+  TRY(Apt apt, Apt::open(cache / "apt"));
+  TRY_STATUS(Preparation(apt, kernel, options).run());
+  return kernel;
+}
+
+Result<std::string> kernel_source_package(const std::string& version) {
+  size_t first = version.find('.');
+  size_t second = first == std::string::npos ? first : version.find_first_of(".-~+", first + 1);
+  if (second == std::string::npos)
+    return make_error(ErrorCode::invalid_input, version, "is not the version of a kernel package");
+  return "linux-source-" + version.substr(0, second);
+}
+
+std::string config_value(std::string_view config, std::string_view key) {
+  for (std::string_view line : split_lines(config)) {
+    if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != '=') continue;
+    std::string_view value = line.substr(key.size() + 1);
+    if (value.size() >= 2 && value.front() == '"' && value.back() == '"')
+      value = value.substr(1, value.size() - 2);
+    return std::string(value);
+  }
+  return {};
+}
+
+std::vector<std::string> config_differences(std::string_view shipped, std::string_view ours) {
+  // Of signing keys and the build's salt: no code depends on them, and Debian removes them from the
+  // file that it ships.
+  static const std::set<std::string_view> harmless = {"CONFIG_BUILD_SALT", "CONFIG_MODULE_SIG_ALL",
+                                                      "CONFIG_MODULE_SIG_KEY",
+                                                      "CONFIG_SYSTEM_TRUSTED_KEYS"};
+  auto lines_of = [](std::string_view text) {
+    std::set<std::string_view> lines;
+    for (std::string_view line : split_lines(text))
+      if (line.starts_with("CONFIG_") && !harmless.contains(line.substr(0, line.find('='))))
+        lines.insert(line);
+    return lines;
+  };
+  std::set<std::string_view> a = lines_of(shipped), b = lines_of(ours);
+  std::vector<std::string> out;
+  for (std::string_view line : a)
+    if (!b.contains(line)) out.push_back("-" + std::string(line));
+  for (std::string_view line : b)
+    if (!a.contains(line)) out.push_back("+" + std::string(line));
+  return out;
+}
+
+bool is_release_name(std::string_view release) {
+  bool plain = std::all_of(release.begin(), release.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '.' || c == '-' || c == '+' || c == '_' || c == '~';
+  });
+  return plain && !release.empty() && std::isdigit(static_cast<unsigned char>(release[0]));
+}
+
+}  // namespace livecare::builder

@@ -1,0 +1,77 @@
+// Sections of Linux objects that are tables of entries about places in code: the bug table, static
+// keys, alternatives, exception fixups, ORC, return sites ... An entry belongs to the function that
+// holds the place; the kernel reads a module's tables as it reads its own. So a patch brings the
+// entries of the functions that it brings, and no others.
+//
+// Borrows the image; immutable, thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "elf/image.h"
+
+namespace livecare::objdiff {
+
+struct KernelTable {
+  std::string_view section;
+  // What an entry can measure, most likely first; 0 ends the list. The one is taken that the
+  // relocations agree with.
+  uint8_t entry_bytes[3];
+  uint8_t owner;  // offset of the reference to the place in code
+  // Made anew by compiler and objtool from the code alone: equal code has equal entries.
+  bool follows_from_code;
+  int8_t line = -1;         // offset of a 16-bit line number
+  int8_t replacement = -1;  // offset of a reference to code that is copied over the place; its
+                            // length is the last byte of the entry
+};
+
+// Null for a section that is no such table.
+const KernelTable* kernel_table(std::string_view section);
+std::span<const KernelTable> kernel_tables();
+
+struct KernelEntry {
+  const KernelTable* table = nullptr;
+  uint32_t section = 0;
+  uint64_t offset = 0;  // in the table's section
+  uint64_t size = 0;
+  uint32_t owner_section = 0;
+  uint64_t owner_offset = 0;  // of the place, in its section
+};
+
+// All entries of the object, in order of section and offset. An error when a table's content does
+// not agree with what is known of it: then nothing about it is known.
+Result<std::vector<KernelEntry>> read_kernel_entries(const elf::Image& image);
+
+// The replacement of an alternative: where it lies.
+struct Replacement {
+  uint32_t section = 0;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+};
+std::optional<Replacement> replacement_of(const elf::Image& image, const KernelEntry& entry);
+
+// Code that runs once (at boot or when a module is loaded or unloaded), or that must never be
+// traced: never replaced. Empty when the section is neither; otherwise why.
+std::string_view kernel_code_refusal(std::string_view section);
+
+// Neither compared nor emitted: dropped by the kernel's own linker script.
+bool is_dropped_by_kernel(std::string_view section);
+
+// Entries whose symbols carry a counter or a line in their names: compared in order, without names.
+bool is_nameless_in_kernel(std::string_view section, std::string_view name);
+
+// Whether a message was printed already, or how often: static locals that macros make in every
+// place that prints. One that cannot be told from its namesakes may be new: a message is printed
+// once more.
+bool is_message_state(std::string_view name);
+
+inline constexpr std::string_view dynamic_debug_section = "__dyndbg";
+inline constexpr std::string_view replacement_section = ".altinstr_replacement";
+inline constexpr std::string_view per_cpu_section = ".data..percpu";
+
+}  // namespace livecare::objdiff

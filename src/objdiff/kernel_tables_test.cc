@@ -1,0 +1,157 @@
+#include "objdiff/kernel_tables.h"
+
+#include "objdiff/compiled_pair.h"
+#include "objdiff/names.h"
+
+namespace livecare::objdiff {
+namespace {
+
+class KernelTables : public CompiledPair {
+ protected:
+  Diff diff_kernel(const std::string& before, const std::string& after, Strings fix = {}) {
+    Options options;
+    options.kernel = true;
+    return diff_texts(before, after, ".c", {}, options, std::move(fix));
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Compilers, KernelTables, testing::ValuesIn(toolchains(true)),
+                         toolchain_name);
+
+// As on x86-64: a bug table of 12 bytes, a static key, an alternative.
+constexpr const char* source = R"(
+  #define WARN_ON(condition, flags) do { if (__builtin_expect(!!(condition), 0)) \
+    __asm__ volatile("1: ud2\n.pushsection __bug_table,\"aw\"\n.long 1b - .\n.long %c0 - .\n" \
+      ".word %c1, %c2\n.popsection" :: "i"("t.c"), "i"(__LINE__), "i"(flags)); } while (0)
+  #define ALTERNATIVE(old, new) \
+    __asm__ volatile("661: " old "\n662:\n.pushsection .altinstructions,\"a\"\n" \
+      ".long 661b - .\n.long 6641f - .\n.word 5\n.byte 662b-661b\n.byte 6651f-6641f\n" \
+      ".popsection\n.pushsection .altinstr_replacement,\"ax\"\n6641: " new "\n6651:\n.popsection")
+  #define STATIC_KEY(key) \
+    __asm__ volatile("1: nopl 0(%%rax,%%rax,1)\n.pushsection __jump_table,\"aw\"\n.balign 8\n" \
+      ".long 1b - .\n.long 1b - .\n.quad " key " - .\n.popsection" ::: "memory")
+  int g(int);
+  int key_a, key_b;
+  #ifndef FLAGS
+  #define FLAGS 1
+  #endif
+  #ifndef NEW
+  #define NEW "lfence"
+  #endif
+  #ifndef KEY
+  #define KEY "key_a"
+  #endif
+  #ifndef ADD
+  #define ADD 0
+  #endif
+  //SHIFT
+  int warns(int x) { WARN_ON(x < 0, FLAGS); return g(x) + ADD; }
+  int warns_too(int x) { WARN_ON(x < 9, 1); return g(x); }
+  int chooses(int x) { ALTERNATIVE("nop\nnop\nnop", NEW); return g(x); }
+  int chooses_too(int x) { ALTERNATIVE("nop\nnop\nnop", "mfence"); return g(x); }
+  int keyed(int x) { STATIC_KEY(KEY); return g(x); }
+)";
+
+TEST_P(KernelTables, EntriesGoWithAChangedFunction) {
+  expect_changed(diff_kernel(source, source, {"-DADD=1"}), {"warns"});
+}
+
+TEST_P(KernelTables, ALineIsNoChange) {
+  std::string shifted = source;
+  shifted.replace(shifted.find("//SHIFT"), 7, "\n\n\n");
+  expect_nothing(diff_kernel(source, shifted));
+}
+
+TEST_P(KernelTables, WhatAnEntrySaysIsPartOfItsFunction) {
+  expect_changed(diff_kernel(source, source, {"-DFLAGS=3"}), {"warns"});
+  expect_changed(diff_kernel(source, source, {"-DKEY=\"key_b\""}), {"keyed"});
+  expect_changed(diff_kernel(source, source, {"-DNEW=\"sfence\""}), {"chooses"});
+  expect_changed(diff_kernel(source, source, {"-DNEW=\"nop\""}), {"chooses"});
+}
+
+TEST_P(KernelTables, UserSpaceGoesOnRefusing) {
+  Diff diff = diff_texts(source, source, ".c", {}, {}, {"-DADD=1"});
+  expect_refused(diff, "warns", "entries in the section");
+}
+
+TEST_P(KernelTables, EntriesOfAnUnknownSizeAreAnError) {
+  std::string odd = source;
+  odd.replace(odd.find(".word %c1, %c2"), 14, ".word %c1,%c2,7");
+  elf::Image before = compile(odd, ".c", {}), after = compile(odd, ".c", {"-DADD=1"});
+  Options options;
+  options.kernel = true;
+  auto result = diff(before, after, options);
+  ASSERT_FALSE(result.ok());
+  EXPECT_THAT(result.error().message, testing::HasSubstr("__bug_table"));
+}
+
+TEST_P(KernelTables, CodeThatRunsOnceOrMustNotBeTracedIsRefused) {
+  std::string text = R"(
+    int g(int);
+    __attribute__((section(".init.text"))) int starts(int x) { return g(x) + ADD; }
+    __attribute__((section(".exit.text"))) int ends(int x) { return g(x) + ADD; }
+    __attribute__((section(".noinstr.text"))) int quiet(int x) { return g(x) + ADD; }
+    int plain(int x) { return g(x) + ADD; })";
+  Diff diff = diff_kernel("#define ADD 1\n" + text, "#define ADD 2\n" + text);
+  expect_refused(diff, "starts", "runs once");
+  expect_refused(diff, "ends", "runs once");
+  expect_refused(diff, "quiet", "noinstr");
+  EXPECT_EQ(diff.refused.size(), 3u) << refusals(diff);
+}
+
+// A descriptor of pr_debug(): four texts and a line in 18 bits.
+constexpr const char* debugged = R"(
+  struct descriptor { const char *m, *f, *file, *format; unsigned line : 18, flags : 14; long key; };
+  int print(struct descriptor*, int);
+  #define DEBUG(counter, text, x) ({ static struct descriptor __UNIQUE_ID_ddebug##counter \
+    __attribute__((section("__dyndbg"), used)) = {"m", "f", "t.c", text, __LINE__, 2}; \
+    print(&__UNIQUE_ID_ddebug##counter, x); })
+  //SHIFT
+  int one(int x) { return DEBUG(ONE, "one", x) + ADD; }
+  int two(int x) { return DEBUG(TWO, TEXT, x); })";
+
+std::string with(const std::string& defines) {
+  std::string text = debugged;
+  // ## does not expand its operands: the counters stand in the text itself.
+  auto put = [&](const std::string& what, const std::string& by) {
+    for (size_t at; (at = text.find(what)) != std::string::npos;) text.replace(at, what.size(), by);
+  };
+  bool late = defines.find("LATE") != std::string::npos;
+  put("(ONE", late ? "(17" : "(15");
+  put("(TWO", late ? "(18" : "(16");
+  return defines + text;
+}
+
+TEST_P(KernelTables, DebugDescriptorsAreKnownByWhatTheySay) {
+  std::string before = with("#define ADD 0\n#define TEXT \"two\"\n");
+  std::string moved = with("\n\n#define LATE\n#define ADD 0\n#define TEXT \"two\"\n");
+  expect_nothing(diff_kernel(before, moved));
+  std::string changed = with("\n\n#define LATE\n#define ADD 1\n#define TEXT \"two\"\n");
+  Diff diff = diff_kernel(before, changed);
+  EXPECT_EQ(names(diff.changed_functions), Strings{"one"}) << reasons(diff);
+  EXPECT_EQ(refusals(diff), "");
+}
+
+// Which of the two is left says nothing: alike, and both functions changed.
+TEST_P(KernelTables, StatesOfMessagesNeedNotBeToldApart) {
+  std::string text = R"(
+    int limited(int*);
+    #define LIMITED ({ static int NAME = 5; limited(&NAME); })
+    int f(int x) { if (x) LIMITED; LIMITED; return x + ADD; }
+    int g(int x) { if (x > 2) LIMITED; if (ADD) LIMITED; LIMITED; return x - ADD; })";
+  Diff diff = diff_kernel("#define NAME _rs\n#define ADD 0\n" + text,
+                          "#define NAME _rs\n#define ADD 1\n" + text);
+  EXPECT_EQ(refusals(diff), "");
+  EXPECT_EQ(names(diff.changed_functions), (Strings{"f", "g"}));
+  diff = diff_kernel("#define NAME state\n#define ADD 0\n" + text,
+                     "#define NAME state\n#define ADD 1\n" + text);
+  EXPECT_THAT(refusals(diff), testing::HasSubstr("cannot tell which"));
+}
+
+TEST(KernelNames, CountersOfUniqueNamesSayNothing) {
+  EXPECT_EQ(name_key("__UNIQUE_ID_ddebug471.5"), name_key("__UNIQUE_ID_ddebug473.7"));
+  EXPECT_NE(name_key("__UNIQUE_ID_ddebug471.5"), name_key("__UNIQUE_ID_license471"));
+  EXPECT_NE(name_key("unique471"), name_key("unique473"));
+}
+
+}  // namespace
+}  // namespace livecare::objdiff
