@@ -274,6 +274,15 @@ bool Solver::names_agree(const Node& node, uint64_t address) const {
                      [&](const elf::Symbol* symbol) { return symbol->value == address; });
 }
 
+// The shipped code refers to something that has another name than what the object refers to. Equal
+// bytes say nothing then: two variables may both be zero. Numbers of static locals say nothing.
+bool Solver::contradicts_name(const Claim& claim) const {
+  const Node& node = model_.nodes()[claim.node];
+  if (!symbols_ || claim.what != Claim::What::address || node.ifunc || node.tls) return false;
+  if (stem(node.name) != node.name || (node.code && claim.offset != 0)) return false;
+  return !names_agree(node, claim.value - static_cast<uint64_t>(claim.offset));
+}
+
 bool Solver::settle_claimed(uint32_t index) {
   const Node& node = model_.nodes()[index];
   State& state = states_[index];
@@ -354,7 +363,7 @@ void Solver::recheck() {
       State& state = states_[index];
       if (!state.placed) continue;
       for (const Claim& claim : state.comparison.claims) {
-        if (claim.node == index || agrees(claim)) continue;
+        if (claim.node == index || (agrees(claim) && !contradicts_name(claim))) continue;
         const std::string& other = model_.nodes()[claim.node].name;
         refuse(index, fmt::format("its shipped code refers to {} at {:#x} (from {:#x}), which "
                                   "contradicts the place found for {}",

@@ -47,6 +47,7 @@ class Solver {
   std::vector<const elf::Symbol*> named_symbols(const Node& node) const;
   bool exported_as_another(const Node& node, uint64_t address) const;
   bool names_agree(const Node& node, uint64_t address) const;
+  bool contradicts_name(const Claim& claim) const;
 
   bool viable(uint32_t node, const Candidate& candidate) const;
   bool agrees(const Claim& claim) const;

@@ -68,6 +68,28 @@ TEST_F(PlacedModule, AnotherCalleeIsSeen) {
   EXPECT_TRUE(refused);
 }
 
+// Both are zero: only their names tell.
+TEST_F(PlacedModule, AnotherVariableIsSeen) {
+  const std::string compile =
+      "gcc -O2 -fno-pie -mcmodel=kernel -fcf-protection=none -fno-asynchronous-unwind-tables -w "
+      "-c ";
+  const std::string text = R"(
+    static int one, two;
+    int counts(void) { return USED++; }
+    int both(void) { return one++ + two++; })";
+  build.write("m.c", "#define USED one\n" + text);
+  build.sh(compile + "m.c -o plain.o && ld -r --build-id -o m.ko plain.o");
+  build.write("m.c", "#define USED two\n" + text);
+  build.sh(compile + "-ffunction-sections -fdata-sections m.c -o m.o");
+  auto module = ShippedObject::open("m", build.path("m.ko"));
+  ASSERT_TRUE(module.ok());
+  elf::Image object = build.open("m.o");
+  auto map = (*module)->matcher().match_object(object, "m.c");
+  ASSERT_TRUE(map.ok());
+  EXPECT_FALSE(map->placements.contains(match::symbol_index(object, "counts")));
+  EXPECT_TRUE(map->placements.contains(match::symbol_index(object, "both")));
+}
+
 TEST_F(PlacedModule, SymbolsAreNamedByPosition) {
   auto module = ShippedObject::open("m", build.path("m.ko"));
   ASSERT_TRUE(module.ok());
