@@ -63,9 +63,9 @@ std::string describe(const Fix& fix) {
   return fix.cves.empty() ? fix.name : fmt::format("{} ({})", fix.name, fmt::join(fix.cves, ", "));
 }
 
-Result<Patchset> read_published(const fs::path& directory, const std::string& build_id,
+Result<Patchset> read_published(const fs::path& directory, const PublishedPlace& place,
                                 uint32_t level) {
-  fs::path path = directory / build_id / std::to_string(level) / "patch";
+  fs::path path = directory / place.id / std::to_string(level) / place.file();
   auto bytes = read_file(path);
   auto file = bytes.ok() ? patchfmt::read(*bytes, path.native())
                          : Result<patchfmt::PatchFile>(bytes.take_error());
@@ -84,9 +84,11 @@ struct Missing {
   void add(std::vector<std::string>& list, std::string text) {
     if (std::find(list.begin(), list.end(), text) == list.end()) list.push_back(std::move(text));
   }
-  void compare(const Patchset& fresh, const Object& object, const Patchset& published) {
-    const Object* before = find_object(published, object.build_id);
-    const bool same_functions = before == nullptr || replaces_all(object, *before);
+  void compare(const Patchset& fresh, const std::string& id, const Patchset& published) {
+    const Object* object = find_object(fresh, id);
+    const Object* before = find_object(published, id);
+    const bool same_functions =
+        object != nullptr && (before == nullptr || replaces_all(*object, *before));
     for (const Fix& fix : published.fixes)
       if (!has_fix(fresh, fix, same_functions)) add(fixes, describe(fix));
     for (const Object& other : published.objects)
@@ -100,16 +102,21 @@ struct Missing {
 
 Status check_cumulative(const fs::path& directory, const Patchset& patchset) {
   Missing missing;
-  for (const Object& object : patchset.objects) {
-    const uint32_t level = latest_level(directory, object.build_id);
-    if (level == 0) continue;
-    TRY(Patchset published, read_published(directory, object.build_id, level));
-    missing.compare(patchset, object, published);
+  for (const PublishedPlace& place : places_of(patchset)) {
+    const uint32_t level = latest_level(directory, place.id);
+    std::error_code ignored;
+    fs::path of_level = directory / place.id / std::to_string(level);
+    // A level of a kernel may have been published for other types only.
+    if (level == 0 || (!patchset.modules.empty() && fs::exists(of_level, ignored) &&
+                       !fs::exists(of_level / place.file(), ignored)))
+      continue;
+    TRY(Patchset published, read_published(directory, place, level));
+    missing.compare(patchset, place.id, published);
   }
   if (!missing.fixes.empty())
     return make_error(ErrorCode::conflict, directory.native(),
                       "level {} is published there with {}, which this patch would take out of "
-                      "processes again: a level replaces the one before as a whole; give every fix "
+                      "memory again: a level replaces the one before as a whole; give every fix "
                       "with a --fix of its own, or another --out",
                       missing.level, fmt::join(missing.fixes, ", "));
   if (!missing.objects.empty())

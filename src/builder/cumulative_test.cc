@@ -57,6 +57,21 @@ TEST_F(Cumulative, AFixThatIsLeftOutIsNamed) {
   EXPECT_EQ(problem(patchset(2, {fix("a.patch"), fix("plain.patch"), fix("b.patch")})), "");
 }
 
+TEST_F(Cumulative, KernelsToo) {
+  Patchset first = patchfmt::sample_kernel_patchset();
+  first.fixes = {fix("a.patch", {"CVE-2026-0001"})};
+  publish_level(first);
+  Patchset next = first;
+  next.level = first.level + 1;
+  next.fixes = {fix("b.patch", {"CVE-2026-0002"})};
+  EXPECT_THAT(problem(next), HasSubstr("a.patch (CVE-2026-0001)"));
+  next.modules[0].type = "extra";  // of which nothing is published
+  EXPECT_EQ(problem(next), "");
+  next.modules[0].type = "default";
+  next.fixes.push_back(fix("other.patch", {"CVE-2026-0001"}));
+  EXPECT_EQ(problem(next), "");
+}
+
 TEST_F(Cumulative, TheCveCountsUnderAnotherFileName) {
   publish_level(patchset(1, {fix("a.patch", {"CVE-2026-0001"})}));
   EXPECT_EQ(problem(patchset(2, {fix("all.patch", {"CVE-2026-0001", "CVE-2026-0002"})})), "");

@@ -186,6 +186,14 @@ void object_text(std::string& out, const Object& object) {
     out += fmt::format("  kept        {} ({} bytes)\n", shown(kept.name), kept.size);
 }
 
+void module_text(std::string& out, const patchfmt::KernelModule& module) {
+  out += fmt::format("\nmodule        {} ({} bytes)\n", shown(module.module), module.file.size());
+  line(out, "  kernel", module.release);
+  line(out, "  kernel ID", module.kernel_id);
+  line(out, "  effective", module.effective);
+  line(out, "  type", module.type);
+}
+
 }  // namespace
 
 std::string inspect_json(const patchfmt::PatchFile& file) {
@@ -208,6 +216,14 @@ std::string inspect_json(const patchfmt::PatchFile& file) {
                              {"patch_url", fix.patch_url}});
   json["objects"] = Json::array();
   for (const Object& object : patchset.objects) json["objects"].push_back(object_json(object));
+  json["modules"] = Json::array();
+  for (const patchfmt::KernelModule& module : patchset.modules)
+    json["modules"].push_back({{"module", module.module},
+                               {"release", module.release},
+                               {"kernel_id", module.kernel_id},
+                               {"effective", module.effective},
+                               {"type", module.type},
+                               {"bytes", module.file.size()}});
   json["signatures"] = Json::array();
   for (const auto& signature : file.signatures)
     json["signatures"].push_back({{"key_id", key_id(signature)}});
@@ -230,6 +246,7 @@ std::string inspect_text(const patchfmt::PatchFile& file) {
   if (file.signatures.empty()) line(out, "signature", "none: agents will not apply it");
   for (const auto& signature : file.signatures) line(out, "signed by", "key " + key_id(signature));
   for (const Object& object : patchset.objects) object_text(out, object);
+  for (const patchfmt::KernelModule& module : patchset.modules) module_text(out, module);
   return out;
 }
 

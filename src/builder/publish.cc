@@ -49,9 +49,10 @@ Status check_output_directory(const fs::path& directory) {
   return ok_status();
 }
 
-Result<std::string> next_patchset_name(const fs::path& directory, const std::string& date) {
+Result<std::string> next_patchset_name(const fs::path& directory, const std::string& date,
+                                       char kind) {
   for (unsigned number = 1; number <= patchsets_per_day_max; ++number) {
-    std::string name = fmt::format("U{}_{:02}", date, number);
+    std::string name = fmt::format("{}{}_{:02}", kind, date, number);
     std::error_code ignored;
     if (!fs::exists(directory / (name + ".lcpatch"), ignored)) return name;
   }
@@ -60,12 +61,20 @@ Result<std::string> next_patchset_name(const fs::path& directory, const std::str
                     date);
 }
 
-uint32_t latest_level(const fs::path& directory, const std::string& build_id) {
-  auto found = read_text(directory / build_id / "latest.v2");
+uint32_t latest_level(const fs::path& directory, const std::string& id) {
+  auto found = read_text(directory / id / "latest.v2");
   const std::string text = found.ok() ? std::move(found).value() : std::string();
   uint32_t level = 0;
   std::from_chars(text.data(), text.data() + text.size(), level);
   return level;
+}
+
+std::vector<PublishedPlace> places_of(const patchfmt::Patchset& patchset) {
+  std::vector<PublishedPlace> places;
+  for (const patchfmt::Object& object : patchset.objects) places.push_back({object.build_id, ""});
+  for (const patchfmt::KernelModule& module : patchset.modules)
+    places.push_back({module.kernel_id, module.type == "default" ? "" : "." + module.type});
+  return places;
 }
 
 Result<Published> publish(const fs::path& directory, const patchfmt::Patchset& patchset,
@@ -83,10 +92,10 @@ Result<Published> publish(const fs::path& directory, const patchfmt::Patchset& p
     return make_error(ErrorCode::internal, name, "the written patch is not readable: {}",
                       checked.error().text());
   std::string info = patchfmt::kpatch_info(patchset);
-  for (const patchfmt::Object& object : patchset.objects) {
-    fs::path level = directory / object.build_id / std::to_string(patchset.level);
-    TRY_STATUS(write_file_atomic(level / "kpatch.info", ByteView(info)));
-    TRY_STATUS(write_file_atomic(level / "patch", file));
+  for (const PublishedPlace& place : places_of(patchset)) {
+    fs::path level = directory / place.id / std::to_string(patchset.level);
+    TRY_STATUS(write_file_atomic(level / ("kpatch.info" + place.type), ByteView(info)));
+    TRY_STATUS(write_file_atomic(level / place.file(), file));
   }
   TRY_STATUS(write_file_atomic(directory / name, file));
   fs::path public_key = directory / "maker.pub";
@@ -94,8 +103,12 @@ Result<Published> publish(const fs::path& directory, const patchfmt::Patchset& p
   if (!before.ok() || before->raw != key.public_key().raw)
     TRY_STATUS(trust::save_public_key(public_key, key.public_key()));
   std::string level = std::to_string(patchset.level) + "\n";
-  for (const patchfmt::Object& object : patchset.objects)
-    TRY_STATUS(write_file_atomic(directory / object.build_id / "latest.v2", ByteView(level)));
+  for (const PublishedPlace& place : places_of(patchset)) {
+    // Whether a kernel is supported is asked by its presence.
+    if (!patchset.modules.empty())
+      TRY_STATUS(write_file_atomic(directory / place.id / "version", ByteView(level)));
+    TRY_STATUS(write_file_atomic(directory / place.id / "latest.v2", ByteView(level)));
+  }
   return Published{directory / name, file.size()};
 }
 

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "patchfmt/patch.h"
@@ -24,11 +25,20 @@ Result<trust::PrivateKey> load_maker_key(const std::filesystem::path& named);
 // Makes the directory if need be and checks that it can be written.
 Status check_output_directory(const std::filesystem::path& directory);
 
-// The next free "UYYYYMMDD_NN" of a directory for a UTC date "YYYYMMDD".
+// The next free "UYYYYMMDD_NN" of a directory for a UTC date "YYYYMMDD"; of kernel patches 'K'.
 Result<std::string> next_patchset_name(const std::filesystem::path& directory,
-                                       const std::string& date);
-// The highest level published for a build-ID; 0 without one.
-uint32_t latest_level(const std::filesystem::path& directory, const std::string& build_id);
+                                       const std::string& date, char kind = 'U');
+// The highest level published for a build-ID or kernel ID; 0 without one.
+uint32_t latest_level(const std::filesystem::path& directory, const std::string& id);
+
+// Where a patchset lies for what it is for: DIR/ID/LEVEL/FILE (docs/formats/patch.md).
+struct PublishedPlace {
+  std::string id;    // a build-ID or a kernel ID
+  std::string type;  // of a kernel patch: ".extra", ".free"; else empty
+
+  std::string file() const { return "patch" + type; }
+};
+std::vector<PublishedPlace> places_of(const patchfmt::Patchset& patchset);
 
 struct Published {
   std::filesystem::path file;

@@ -66,6 +66,23 @@ TEST_F(PublishTest, WhatAnAgentCouldNotReadIsNotPublished) {
   EXPECT_FALSE(fs::exists(out));
 }
 
+TEST_F(PublishTest, KernelsLieByTheirIdAndTypesSideBySide) {
+  patchfmt::Patchset patchset = patchfmt::sample_kernel_patchset();
+  std::string id = patchset.modules[0].kernel_id;
+  ASSERT_TRUE(publish(out, patchset, key).ok());
+  patchset.modules[0].type = "extra";
+  ASSERT_TRUE(publish(out, patchset, key).ok());
+  EXPECT_EQ(latest_level(out, id), patchset.level);
+  EXPECT_TRUE(fs::exists(out / id / "version"));
+  fs::path level = out / id / std::to_string(patchset.level);
+  for (const char* name : {"patch", "patch.extra", "kpatch.info", "kpatch.info.extra"})
+    EXPECT_TRUE(fs::exists(level / name)) << name;
+  auto file = patchfmt::read(*read_file(level / "patch.extra"), "patch.extra");
+  ASSERT_TRUE(file.ok());
+  EXPECT_EQ(file->patchset.modules[0].type, "extra");
+  EXPECT_EQ(*next_patchset_name(out, "20261122", 'K'), "K20261122_02");
+}
+
 TEST_F(PublishTest, LevelsAndNamesGoOn) {
   EXPECT_EQ(latest_level(out, "abc"), 0u);
   build.write("out/abc/latest.v2", "17\n");

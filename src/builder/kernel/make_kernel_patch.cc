@@ -6,11 +6,12 @@
 #include "base/file_system.h"
 #include "base/log.h"
 #include "builder/cache_entry.h"
+#include "builder/cumulative.h"
 #include "builder/kernel/compile.h"
 #include "builder/kernel/kcare_sections.h"
 #include "builder/kernel/kernel_fix.h"
+#include "builder/kernel/kernel_id.h"
 #include "builder/kernel/make_module.h"
-#include "builder/kernel/publish_kernel.h"
 #include "builder/publish.h"
 #include "builder/tree_edit.h"
 #include "builder/type_layout.h"
@@ -214,13 +215,14 @@ class Maker {
   Status describe() {
     patchfmt::Patchset& patchset = result_.metadata;
     TRY(result_.kernel_id, kernel_id(kernel_id_source_->image()));
-    TRY(patchset.name, next_kernel_patchset_name(options_.out, utc("%Y%m%d")));
+    TRY(patchset.name, next_patchset_name(options_.out, utc("%Y%m%d"), 'K'));
     uint32_t published = latest_level(options_.out, result_.kernel_id);
     if (options_.level != 0 && options_.level <= published)
       return make_error(ErrorCode::conflict, options_.out.native(),
                         "level {} is published already; give --level {} or leave it out", published,
                         published + 1);
     patchset.level = options_.level != 0 ? options_.level : published + 1;
+    patchset.product = patchfmt::kernel_product;
     patchset.distribution = kernel_.release;
     patchset.source_package = "linux " + kernel_.version;
     patchset.time = utc("%Y-%m-%d %H:%M:%S");
@@ -238,7 +240,6 @@ class Maker {
         block.cve_url = "https://security-tracker.debian.org/tracker/" + block.cves[0];
       patchset.fixes.push_back(std::move(block));
     }
-    TRY_STATUS(check_kernel_cumulative(options_.out, result_.kernel_id, options_.type, patchset));
     if (patchset.description.empty() && !patchset.fixes.empty())
       patchset.description = patchset.fixes[0].description;
     return ok_status();
@@ -253,7 +254,7 @@ class Maker {
 
   Status write() {
     Stopwatch watch;
-    const patchfmt::Patchset& patchset = result_.metadata;
+    patchfmt::Patchset& patchset = result_.metadata;
     std::string effective = options_.effective.empty() ? kernel_.release : options_.effective;
     TRY_STATUS(write_kcare_sections(
         *image_, {patchset.level, patchset.name, kernel_.release, effective, cves()}));
@@ -269,10 +270,15 @@ class Maker {
     TRY_STATUS(check_module(module, *exported_, kernel_.release));
     TRY_STATUS(sign_module(kernel_, module_key, module));
     result_.seconds["module"] = watch.seconds();
-    TRY(result_.file, publish_kernel(options_.out, result_.kernel_id, options_.type, patchset,
-                                     module, module_key.certificate, key));
-    std::error_code ignored;
-    result_.file_bytes = fs::file_size(result_.file, ignored);
+    TRY(Bytes file, read_file(module));
+    patchset.modules = {
+        {result_.kernel_id, kernel_.release, effective, options_.type, name, std::move(file)}};
+    TRY_STATUS(check_cumulative(options_.out, patchset));
+    TRY(Bytes certificate, read_file(module_key.certificate));
+    TRY_STATUS(write_file_atomic(options_.out / "module.der", certificate));
+    TRY(Published published, publish(options_.out, patchset, key));
+    result_.file = published.file;
+    result_.file_bytes = published.bytes;
     return ok_status();
   }
 
