@@ -84,7 +84,7 @@ static int __init find_other_patcher(void)
 	mutex_lock(kcare_kernel.module_mutex);
 	list_for_each_entry(mod, kcare_kernel.modules, list) {
 		if (is_patcher(mod)) {
-			pr_err("%s is loaded, of another live patcher; unload it first\n", mod->name);
+			pr_err("%s of another live patcher is loaded; unload it\n", mod->name);
 			error = -EBUSY;
 		}
 	}

@@ -229,8 +229,10 @@ static int read_func(struct kcare_patch *patch, unsigned int index, struct kcare
 	return 0;
 }
 
-#define LIES_IN_TABLE(place, start, count) \
-	((place) - (unsigned long)(start) < (count) * sizeof(*(start)))
+static bool lies_in_table(unsigned long place, const void *start, size_t size)
+{
+	return place - (unsigned long)start < size;
+}
 
 /* Places that the kernel works on as soon as we are done: they cannot be LATE. */
 static bool is_read_now(const struct module *mod, unsigned long place)
@@ -238,10 +240,12 @@ static bool is_read_now(const struct module *mod, unsigned long place)
 	bool found = false;
 
 #ifdef CONFIG_JUMP_LABEL
-	found |= LIES_IN_TABLE(place, mod->jump_entries, mod->num_jump_entries);
+	found |= lies_in_table(place, mod->jump_entries,
+			       mod->num_jump_entries * sizeof(*mod->jump_entries));
 #endif
 #ifdef CONFIG_HAVE_STATIC_CALL_INLINE
-	found |= LIES_IN_TABLE(place, mod->static_call_sites, mod->num_static_call_sites);
+	found |= lies_in_table(place, mod->static_call_sites,
+			       mod->num_static_call_sites * sizeof(*mod->static_call_sites));
 #endif
 	return found;
 }

@@ -249,8 +249,10 @@ static int try_until(struct attempt *attempt, struct kcare_ioc_switch *arg,
 	int error;
 
 	for (;;) {
-		if (!tried && (arg->freezer == KCARE_FREEZER_FULL ||
-				(arg->freezer == KCARE_FREEZER_SMART && arg->attempts))) {
+		bool wanted = arg->freezer == KCARE_FREEZER_FULL ||
+			      (arg->freezer == KCARE_FREEZER_SMART && arg->attempts);
+
+		if (wanted && !tried) {
 			error = freeze(arg, reason);
 			frozen = !error;
 			tried = true;

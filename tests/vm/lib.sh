@@ -73,7 +73,7 @@ make_patches() {
   local dir=$work/patches define
   mkdir -p "$dir"
   cp -p "$top"/kmod/uapi/*.h "$top"/tests/vm/patch/*.h "$work/place.h" "$dir/"
-  rm -f "$share"/[a-jl-z]*.ko
+  find "$share" -name '*.ko' ! -name kcare.ko -delete
   : > "$dir/Kbuild"
   while [ $# -gt 0 ]; do
     {
