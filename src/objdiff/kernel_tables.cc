@@ -152,7 +152,17 @@ bool is_dropped_by_kernel(std::string_view section) {
 }
 
 bool is_message_state(std::string_view name) {
-  name = name.substr(0, name.rfind('.'));
+  // gcc: "_rs.4"; clang: "f._rs", "f._rs.4".
+  size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos) return false;
+  std::string_view last = name.substr(dot + 1);
+  bool number = !last.empty() &&
+                std::all_of(last.begin(), last.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (number) {
+    last = name.substr(0, dot);
+    last = last.substr(last.rfind('.') + 1);
+  }
+  name = last;
   return std::find(message_states.begin(), message_states.end(), name) != message_states.end();
 }
 

@@ -158,6 +158,9 @@ Extractor::Reached Extractor::reach_data(uint32_t unit, uint32_t index, const st
     return in_piece(piece_for(unit, whole, std::string(symbol.name)), symbol.value);
   };
   if (state.emitted_data.contains(index)) return emitted();
+  // Its static key would be freed with the module: the patch has a descriptor of its own.
+  if (section.name == objdiff::dynamic_debug_section && !state.unit->home->is_vmlinux())
+    return emitted();
   uint32_t original = state.unit->diff.correlation.original_of_patched[index];
   bool placed = original != 0 && state.unit->map.placements.contains(original);
   // A constant of the compiler's: its content is all there is.
