@@ -124,6 +124,7 @@ Status compile_kernel_originals(const KernelRelease& kernel, std::vector<KernelO
 Status compile_kernel_patched(const KernelRelease& kernel, std::vector<KernelObject>& objects,
                               const fs::path& into, unsigned jobs) {
   std::vector<KernelObject*> all;
+  all.reserve(objects.size());
   for (KernelObject& object : objects) all.push_back(&object);
   TRY_STATUS(compile(kernel, all, jobs));
   for (KernelObject& object : objects) {

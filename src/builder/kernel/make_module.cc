@@ -40,14 +40,12 @@ Result<ModuleKey> load_module_key(const fs::path& maker_key) {
   std::error_code ignored;
   if (fs::exists(out.key, ignored) && fs::exists(out.certificate, ignored)) return out;
   fs::create_directories(out.key.parent_path(), ignored);
-  TRY(std::string made,
-      run_checked(
-          {.arguments = {"sh", "-c",
-                         "umask 077; exec openssl req -new -x509 -newkey rsa:3072 -nodes "
-                         "-sha256 -days \"$3\" -subj '/CN=livecare module signing' "
-                         "-addext keyUsage=digitalSignature "
-                         "-keyout \"$1\" -outform DER -out \"$2\"",
-                         "sh", out.key.native(), out.certificate.native(), certificate_days}}));
+  const std::string script =
+      "umask 077; exec openssl req -new -x509 -newkey rsa:3072 -nodes -sha256 -days \"$3\" "
+      "-subj '/CN=livecare module signing' -addext keyUsage=digitalSignature -keyout \"$1\" "
+      "-outform DER -out \"$2\"";
+  TRY(std::string made, run_checked({.arguments = {"sh", "-c", script, "sh", out.key.native(),
+                                                   out.certificate.native(), certificate_days}}));
   (void)made;
   log(LogLevel::info, "made a key for modules: {} (certificate to enrol: {})", out.key.native(),
       out.certificate.native());

@@ -12,7 +12,7 @@ Result<ExportedSymbols> ExportedSymbols::read(const std::filesystem::path& file)
   return parse(text, file.native());
 }
 
-Result<ExportedSymbols> ExportedSymbols::parse(std::string_view text, std::string name) {
+Result<ExportedSymbols> ExportedSymbols::parse(std::string_view text, const std::string& name) {
   ExportedSymbols out;
   for (std::string_view line : split_lines(text)) {
     std::vector<std::string_view> fields;

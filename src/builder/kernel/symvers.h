@@ -18,7 +18,7 @@ struct ExportedSymbol {
 class ExportedSymbols {
  public:
   static Result<ExportedSymbols> read(const std::filesystem::path& file);
-  static Result<ExportedSymbols> parse(std::string_view text, std::string name);
+  static Result<ExportedSymbols> parse(std::string_view text, const std::string& name);
 
   const ExportedSymbol* find(std::string_view name) const;
   // The kernel's own loader finds it for any module that it loads.
