@@ -8,8 +8,8 @@
 #define LIVECARE_JOIN2_(a, b) a##b
 #define LIVECARE_JOIN_(a, b) LIVECARE_JOIN2_(a, b)
 
-/* Hooks, called by kcare.ko in the order of the files and of the lines. Not 0 from a PRE_SWITCH hook
- * ends the switch and leaves the kernel as it was; what the others give is not looked at.
+/* Hooks, called by kcare.ko in the order of the files and of the lines. Not 0 from a PRE_SWITCH
+ * hook ends the switch and leaves the kernel as it was; what the others give is not looked at.
  *   static int prepare(void) { ... }
  *   LIVECARE_PRE_SWITCH(prepare);
  */
