@@ -325,8 +325,8 @@ class Transaction {
 
   // Makes private copies of the pages with jumps now, not in the stop, and finds out whether they
   // can be written.
-  Status touch_entries(Session& session) const {
-    for (const Control& image : staged_)
+  static Status touch_entries(Session& session, const std::vector<Control>& images) {
+    for (const Control& image : images)
       for (const ControlFunction& function : image.functions) {
         TRY(Bytes first, session.memory().read(RemoteAddress(function.jump_address), 1));
         TRY_STATUS(session.write(RemoteAddress(function.jump_address), first));
@@ -335,7 +335,7 @@ class Transaction {
   }
 
   Status switch_all(Session& session) {
-    TRY_STATUS(touch_entries(session));
+    TRY_STATUS(touch_entries(session, staged_));
     Transition transition;
     for (size_t i = 0; i < staged_.size(); ++i) {
       const auto& current = plan_.objects[i].current;
@@ -385,6 +385,7 @@ class Transaction {
       });
       TRY_STATUS(std::move(ran));
     }
+    TRY_STATUS(touch_entries(session, undone_));
     Transition transition;
     for (const Control& image : undone_) add_undo(transition, image);
     TransitionReport switched;
