@@ -62,6 +62,14 @@ source_tree() {
   local name=$1 version=$2 dir=$cache/sources/${1}_${2#*:}
   if [ ! -e "$dir/ready" ]; then
     private_apt || return 1
+    # The name of a binary package stands for its source.
+    local source source_version
+    read -r source source_version < <(apt-cache "${apt_options[@]}" show "$name=$version" 2>/dev/null |
+      sed -n 's/^Source: //p; /^Source:/q' | tr -d '()')
+    if [ -n "$source" ]; then
+      source_tree "$source" "${source_version:-$version}"
+      return
+    fi
     rm -rf "$dir" && mkdir -p "$dir"
     # The exit code is no help: one missing signature file fails the whole call.
     (cd "$dir" && apt-get "${apt_options[@]}" -q source --download-only "$name=$version") >"$dir/fetch.log" 2>&1
