@@ -228,7 +228,11 @@ KcarectlExit KernelCommands::check() {
   auto wanted = request(*config);
   if (!wanted.ok()) return complain(wanted.error());
   auto newer = patches_.is_newer_available(*wanted);
-  if (!newer.ok()) return complain_of_server(newer.error());
+  if (!newer.ok()) {
+    KcarectlExit code = complain_of_server(newer.error());
+    // A kernel that the server does not know has no newer patchset; it is not a missing part.
+    return newer.error().code == ErrorCode::unsupported ? KcarectlExit::failed : code;
+  }
   fmt::print("{}\n", *newer ? "An update is available" : "No update is available");
   return *newer ? KcarectlExit::done : KcarectlExit::failed;
 }
