@@ -396,6 +396,17 @@ std::string FilePatch::name(unsigned strip,
   return {};
 }
 
+Result<std::string> name_in_tree(const FixPatch& fix, const FilePatch& patch, unsigned strip,
+                                 const std::function<bool(const std::string&)>& exists) {
+  const std::string& given = patch.is_new() ? patch.new_path : patch.old_path;
+  std::string name = patch.name(strip, exists);
+  if (name.empty()) name = strip_path(given, strip);
+  if (name.empty())
+    return make_error(ErrorCode::invalid_input, fix.name,
+                      "names {}, which is no file inside the source tree", given);
+  return name;
+}
+
 unsigned detect_strip(const FixPatch& fix, const std::function<bool(const std::string&)>& exists) {
   unsigned best = 1;
   size_t best_count = 0;

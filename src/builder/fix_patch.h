@@ -64,6 +64,10 @@ std::string strip_path(std::string_view path, unsigned strip);
 // stripped path. Prefers 1, then 0, 2, 3.
 unsigned detect_strip(const FixPatch& fix, const std::function<bool(const std::string&)>& exists);
 
+// Which file of the tree a part of the fix is for; it need not be there yet. invalid_input: none.
+Result<std::string> name_in_tree(const FixPatch& fix, const FilePatch& patch, unsigned strip,
+                                 const std::function<bool(const std::string&)>& exists);
+
 // The file's content after all hunks. Errors name the hunk. remedy is appended to them.
 Result<std::string> apply_hunks(const FilePatch& patch, std::string_view content,
                                 std::string_view name, unsigned fuzz = 0);

@@ -38,12 +38,7 @@ class Planner {
     auto is_there = [&](const std::string& path) { return exists(tree_.root / path, plan); };
     unsigned strip = detect_strip(fix, is_there);
     for (const FilePatch& patch : fix.files) {
-      std::string name = patch.name(strip, is_there);
-      if (name.empty()) name = strip_path(patch.is_new() ? patch.new_path : patch.old_path, strip);
-      if (name.empty())
-        return make_error(ErrorCode::invalid_input, fix.name,
-                          "names {}, which is no file inside the source tree",
-                          patch.is_new() ? patch.new_path : patch.old_path);
+      TRY(std::string name, name_in_tree(fix, patch, strip, is_there));
       TRY_STATUS(add_file(fix, patch, name, plan));
     }
     return ok_status();

@@ -1,13 +1,13 @@
 #include "builder/make_patch.h"
 
 #include <algorithm>
-#include <ctime>
 
 #include "base/file_system.h"
 #include "base/log.h"
 #include "builder/affected.h"
 #include "builder/cache_entry.h"
 #include "builder/cumulative.h"
+#include "builder/describe.h"
 #include "builder/fix_plan.h"
 #include "builder/link.h"
 #include "builder/linked_in.h"
@@ -23,15 +23,6 @@ namespace livecare::builder {
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string utc(const char* format) {
-  std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  char text[64];
-  size_t size = std::strftime(text, sizeof(text), format, &parts);
-  return {text, size};
-}
 
 // "debian12" of /etc/os-release.
 std::string distribution() {
@@ -245,35 +236,11 @@ class Maker {
     uint32_t published = 0;
     for (const patchfmt::Object& object : patchset.objects)
       published = std::max(published, latest_level(options_.out, object.build_id));
-    if (options_.level != 0 && options_.level <= published)
-      return make_error(ErrorCode::conflict, options_.out.native(),
-                        "level {} is published already; give --level {} or leave it out", published,
-                        published + 1);
-    patchset.level = options_.level != 0 ? options_.level : published + 1;
     patchset.distribution = distribution();
-    patchset.source_package = tree_.source_package;
-    patchset.time = utc("%Y-%m-%d %H:%M:%S");
-    patchset.description = options_.description;
-    for (const FixPatch& fix : plan_.fixes) add_fix(fix);
-    TRY_STATUS(check_cumulative(options_.out, patchset));
-    if (patchset.description.empty() && !patchset.fixes.empty())
-      patchset.description = patchset.fixes[0].description;
-    return ok_status();
-  }
-
-  void add_fix(const FixPatch& fix) {
-    patchfmt::Fix block;
-    block.name = fix.name;
-    block.description = fix.description.empty() ? options_.description : fix.description;
-    block.package = tree_.source_package;
-    // One fix: what the command line says is about it. Several: about those that it names.
-    block.cves = fix.cves;
-    if (!options_.cves.empty() && (plan_.fixes.size() == 1 || fix.cves.empty()))
-      block.cves = options_.cves;
-    block.cvss = options_.cvss;
-    if (!block.cves.empty())
-      block.cve_url = "https://security-tracker.debian.org/tracker/" + block.cves[0];
-    result_.patchset.fixes.push_back(std::move(block));
+    TRY_STATUS(describe_patchset({options_.cves, options_.cvss, options_.description,
+                                  options_.level, options_.out, published, tree_.source_package},
+                                 plan_.fixes, patchset));
+    return check_cumulative(options_.out, patchset);
   }
 
   Status write() {

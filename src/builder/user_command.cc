@@ -4,24 +4,13 @@
 
 #include "base/log.h"
 #include "builder/cache_entry.h"
+#include "builder/command_report.h"
 
 namespace livecare::builder {
 
 using nlohmann::json;
 
 namespace {
-
-int fail(const Error& error) {
-  log(LogLevel::error, "{}", error.text());
-  return error.code == ErrorCode::refused ? exit_refused : exit_error;
-}
-
-std::string refusal_text(const objdiff::Refusal& refusal) {
-  std::string text;
-  if (!refusal.function.empty()) text += refusal.function + ": ";
-  if (!refusal.section.empty()) text += "(" + refusal.section + ") ";
-  return text + refusal.reason;
-}
 
 json functions_of(const patchfmt::Object& object) {
   json functions = json::array();
@@ -75,13 +64,6 @@ void print_result(const PatchResult& result, std::ostream& out) {
   }
 }
 
-void say_seconds(const PatchResult& result, double total) {
-  std::string stages;
-  for (const auto& [stage, seconds] : result.seconds)
-    stages += fmt::format("{}{} {:.1f}", stages.empty() ? "" : ", ", stage, seconds);
-  log(LogLevel::info, "{:.1f} s ({})", total, stages);
-}
-
 }  // namespace
 
 int user_command(const UserRequest& request, std::ostream& out) {
@@ -107,7 +89,7 @@ int user_command(const UserRequest& request, std::ostream& out) {
     log(LogLevel::error, "refused: {}", refusal_text(refusal));
   if (!result->refused.empty()) return exit_refused;
   if (!request.json) print_result(*result, out);
-  say_seconds(*result, watch.seconds());
+  say_seconds(result->seconds, watch.seconds());
   return exit_made;
 }
 

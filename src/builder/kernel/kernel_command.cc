@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "builder/cache_entry.h"
+#include "builder/command_report.h"
 #include "builder/fix_patch.h"
 #include "builder/publish.h"
 #include "builder/user_command.h"
@@ -13,18 +14,6 @@ namespace livecare::builder {
 using nlohmann::json;
 
 namespace {
-
-int fail(const Error& error) {
-  log(LogLevel::error, "{}", error.text());
-  return error.code == ErrorCode::refused ? exit_refused : exit_error;
-}
-
-std::string refusal_text(const objdiff::Refusal& refusal) {
-  std::string text;
-  if (!refusal.function.empty()) text += refusal.function + ": ";
-  if (!refusal.section.empty()) text += "(" + refusal.section + ") ";
-  return text + refusal.reason;
-}
 
 json to_json(const KernelRequest& request, const KernelPatchResult& result) {
   json refused = json::array(), functions = json::array(), fixes = json::array();
@@ -90,10 +79,7 @@ int kernel_command(const KernelRequest& request, std::ostream& out) {
   for (const std::string& name : result->ignored) log(LogLevel::info, "ignored: {}", name);
   for (const objdiff::Refusal& refusal : result->refused)
     log(LogLevel::error, "refused: {}", refusal_text(refusal));
-  std::string stages;
-  for (const auto& [stage, seconds] : result->seconds)
-    stages += fmt::format("{}{} {:.1f}", stages.empty() ? "" : ", ", stage, seconds);
-  log(LogLevel::info, "{:.1f} s ({})", watch.seconds(), stages);
+  say_seconds(result->seconds, watch.seconds());
   if (!result->refused.empty()) return exit_refused;
   if (!request.json) print_result(*result, out);
   return exit_made;

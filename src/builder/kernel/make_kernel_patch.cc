@@ -1,12 +1,12 @@
 #include "builder/kernel/make_kernel_patch.h"
 
 #include <algorithm>
-#include <ctime>
 
 #include "base/file_system.h"
 #include "base/log.h"
 #include "builder/cache_entry.h"
 #include "builder/cumulative.h"
+#include "builder/describe.h"
 #include "builder/kernel/compile.h"
 #include "builder/kernel/kcare_sections.h"
 #include "builder/kernel/kernel_fix.h"
@@ -21,15 +21,6 @@ namespace livecare::builder {
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string utc(const char* format) {
-  std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  char text[64];
-  size_t size = std::strftime(text, sizeof(text), format, &parts);
-  return {text, size};
-}
 
 struct ComparedObject {
   const KernelObject* object = nullptr;
@@ -216,33 +207,12 @@ class Maker {
     patchfmt::Patchset& patchset = result_.metadata;
     TRY(result_.kernel_id, kernel_id(kernel_id_source_->image()));
     TRY(patchset.name, next_patchset_name(options_.out, utc("%Y%m%d"), 'K'));
-    uint32_t published = latest_level(options_.out, result_.kernel_id);
-    if (options_.level != 0 && options_.level <= published)
-      return make_error(ErrorCode::conflict, options_.out.native(),
-                        "level {} is published already; give --level {} or leave it out", published,
-                        published + 1);
-    patchset.level = options_.level != 0 ? options_.level : published + 1;
     patchset.product = patchfmt::kernel_product;
     patchset.distribution = kernel_.release;
-    patchset.source_package = "linux " + kernel_.version;
-    patchset.time = utc("%Y-%m-%d %H:%M:%S");
-    patchset.description = options_.description;
-    for (const FixPatch& fix : plan_.fixes) {
-      patchfmt::Fix block;
-      block.name = fix.name;
-      block.description = fix.description.empty() ? options_.description : fix.description;
-      block.package = patchset.source_package;
-      block.cves = fix.cves;
-      if (!options_.cves.empty() && (plan_.fixes.size() == 1 || fix.cves.empty()))
-        block.cves = options_.cves;
-      block.cvss = options_.cvss;
-      if (!block.cves.empty())
-        block.cve_url = "https://security-tracker.debian.org/tracker/" + block.cves[0];
-      patchset.fixes.push_back(std::move(block));
-    }
-    if (patchset.description.empty() && !patchset.fixes.empty())
-      patchset.description = patchset.fixes[0].description;
-    return ok_status();
+    return describe_patchset(
+        {options_.cves, options_.cvss, options_.description, options_.level, options_.out,
+         latest_level(options_.out, result_.kernel_id), "linux " + kernel_.version},
+        plan_.fixes, patchset);
   }
 
   std::string cves() const {
