@@ -1,13 +1,10 @@
-// Expressions are compiled by regcomp(3). A bounded repeat of a bounded repeat multiplies into
-// gigabytes there (x+ is a copy of x and x*, so plus counts as two when it repeats more than a
-// single character), and a back reference makes matching exponential, so a pattern may have
-// neither: the product of all upper bounds is limited and back references are refused.
+// Expressions are matched by RE2, which is linear in time and bounded in memory whatever the
+// pattern: regcomp(3) of glibc is neither (a few stars in a row take minutes, nested bounds
+// gigabytes), and whoever may write a list must not be able to hang the agent with it.
 #include "agent/blacklist.h"
 
 #include <fnmatch.h>
-#include <regex.h>
-
-#include <charconv>
+#include <re2/re2.h>
 
 #include "base/file_system.h"
 
@@ -16,38 +13,21 @@ namespace livecare::agent {
 namespace {
 
 constexpr size_t pattern_bytes_max = 1024;
-constexpr uint64_t repeats_max = 1000;
+constexpr int64_t expression_bytes_max = 1 << 20;
 
-// Empty when the pattern is acceptable, else what is wrong with it.
-std::string_view objection(std::string_view pattern) {
-  uint64_t repeats = 1;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    if (pattern[i] == '\\' && i + 1 < pattern.size()) {
-      if (pattern[i + 1] >= '1' && pattern[i + 1] <= '9') return "uses a back reference";
-      ++i;
-      continue;
-    }
-    uint64_t bound = 1;
-    bool repeats_more =
-        i > 0 && std::string_view(")+*?}").find(pattern[i - 1]) != std::string_view::npos;
-    if (pattern[i] == '+' && repeats_more) {
-      bound = 2;
-    } else if (pattern[i] != '{') {
-      continue;
-    }
-    for (size_t at = i + 1; pattern[i] == '{' && at < pattern.size() && pattern[at] != '}'; ++at) {
-      uint64_t number = 0;
-      auto [end, error] =
-          std::from_chars(pattern.data() + at, pattern.data() + pattern.size(), number);
-      if (error == std::errc::result_out_of_range) return "repeats too often";
-      if (error != std::errc()) continue;
-      bound = std::max(bound, number);
-      at = static_cast<size_t>(end - pattern.data()) - 1;
-    }
-    if (bound > repeats_max || repeats * bound > repeats_max) return "repeats too often";
-    repeats *= bound;
-  }
-  return {};
+// POSIX extended syntax over bytes: paths need not be UTF-8.
+RE2::Options expression_options() {
+  RE2::Options options;
+  options.set_posix_syntax(true);
+  options.set_perl_classes(true);  // \d \s \w \b, as GNU's regcomp has
+  options.set_word_boundary(true);
+  options.set_one_line(true);
+  options.set_dot_nl(true);
+  options.set_never_capture(true);
+  options.set_encoding(RE2::Options::EncodingLatin1);
+  options.set_log_errors(false);
+  options.set_max_mem(expression_bytes_max);
+  return options;
 }
 
 std::string_view trim(std::string_view text) {
@@ -63,24 +43,12 @@ struct Blacklist::Rule {
   enum class Kind { path, filename, regex };
 
   Rule(Kind rule_kind, std::string_view rule_pattern) : kind(rule_kind), pattern(rule_pattern) {}
-  ~Rule() {
-    if (compiled) ::regfree(&expression);
-  }
-  Rule(const Rule&) = delete;
-  Rule& operator=(const Rule&) = delete;
 
   // Empty: good.
   std::string compile() {
     if (kind != Kind::regex) return "";
-    if (auto problem = objection(pattern); !problem.empty()) return std::string(problem);
-    int code = ::regcomp(&expression, pattern.c_str(), REG_EXTENDED | REG_NOSUB);
-    if (code == 0) {
-      compiled = true;
-      return "";
-    }
-    char message[128];
-    ::regerror(code, &expression, message, sizeof(message));
-    return message;
+    expression = std::make_unique<RE2>(pattern, expression_options());
+    return expression->ok() ? "" : expression->error();
   }
 
   bool matches(const std::string& executable) const {
@@ -90,7 +58,7 @@ struct Blacklist::Rule {
       case Kind::filename:
         return ::fnmatch(pattern.c_str(), executable.c_str() + (executable.rfind('/') + 1), 0) == 0;
       case Kind::regex:
-        return ::regexec(&expression, executable.c_str(), 0, nullptr, 0) == 0;
+        return RE2::PartialMatch(executable, *expression);
     }
     return false;
   }
@@ -98,8 +66,7 @@ struct Blacklist::Rule {
   Kind kind;
   std::string pattern;
   std::string text;  // the whole line
-  regex_t expression{};
-  bool compiled = false;
+  std::unique_ptr<RE2> expression;
 };
 
 Blacklist::Blacklist() = default;

@@ -3,7 +3,7 @@
 //   # comment
 //   path:/usr/sbin/mysqld        the executable's path; * ? [...] as in the shell, * also matches /
 //   filename:qemu-*              the executable's file name, same wildcards
-//   regex:^/opt/(a|b)/           POSIX extended expression, found anywhere in the path
+//   regex:^/opt/(a|b)/           POSIX extended expression without back references, found anywhere
 //
 // A line that is none of these is an error: a list that is half understood protects half of what it
 // should. Immutable after parsing; matches() is thread-safe.

@@ -55,12 +55,24 @@ TEST(Blacklist, RefusesWhatItDoesNotUnderstand) {
   EXPECT_THAT(error_of("path:/a\n/usr/bin/x\n"), HasSubstr("blacklist:2: is no rule"));
   EXPECT_THAT(error_of("path:"), HasSubstr("has no pattern"));
   EXPECT_THAT(error_of("regex:("), HasSubstr("blacklist:1: pattern"));
-  EXPECT_THAT(error_of("regex:(a)\\1"), HasSubstr("back reference"));
-  EXPECT_THAT(error_of("regex:((a{1,200}){1,200}){1,200}"), HasSubstr("repeats too often"));
-  EXPECT_THAT(error_of("regex:a" + std::string(40, '+')), HasSubstr("repeats too often"));
+  EXPECT_THAT(error_of("regex:(a)\\1"), HasSubstr("blacklist:1: pattern"));
+  EXPECT_THAT(error_of("regex:((a{1,200}){1,200}){1,200}"), HasSubstr("repetition"));
   EXPECT_EQ(error_of("regex:^/(opt|srv)/[a-z]+/(v[0-9]+)+$"), "was accepted");
-  EXPECT_THAT(error_of("regex:a{99999999999999999999}"), HasSubstr("repeats too often"));
+  EXPECT_THAT(error_of("regex:a{2000}"), HasSubstr("repetition"));
   EXPECT_THAT(error_of("path:" + std::string(2000, 'a')), HasSubstr("longer than 1024"));
+}
+
+// Patterns on which glibc's regcomp or regexec takes minutes or gigabytes.
+TEST(Blacklist, HostilePatternsCostNothing) {
+  EXPECT_TRUE(blocks("regex:a" + std::string(60, '*'), "/usr/bin/x"));
+  EXPECT_TRUE(blocks("regex:a" + std::string(40, '+') + "b", "/aab"));
+  EXPECT_TRUE(blocks("regex:" + std::string(200, '(') + "x" + std::string(200, ')'), "/x"));
+  EXPECT_FALSE(blocks("regex:^(/a*)*$", "/" + std::string(4000, 'a') + "b"));
+}
+
+TEST(Blacklist, ExpressionsAreBytes) {
+  EXPECT_TRUE(blocks("regex:^/\xe9.$", "/\xe9\xff"));
+  EXPECT_FALSE(blocks("regex:^b$", "/a\nb\n"));
 }
 
 TEST(Blacklist, TheLocalListReplacesThePackagedOne) {
