@@ -75,7 +75,7 @@ KcarectlExit KernelCommands::report(const KernelUpdate& update) const {
   if (update.outcome == KernelOutcome::no_patch && update.level == 0)
     fmt::print("No patches are available for this kernel yet\n");
   if (update.outcome == KernelOutcome::applied)
-    fmt::print("Every CPU was held for {} us\n", (update.stop_ns + 999) / 1000);
+    fmt::print("Every CPU was held for {} ns\n", update.stop_ns);
   if (update.level != 0)
     fmt::print("Patch level {} applied. Effective kernel version {}\n", update.level,
                update.effective);
@@ -135,7 +135,7 @@ KcarectlExit KernelCommands::unload() {
   if (!lock.ok()) return complain(lock.error());
   auto report = patches_.unload(*method, line_.has("force"));
   if (!report.ok()) return complain(report.error());
-  if (*report) fmt::print("Every CPU was held for {} us\n", ((*report)->stop_ns + 999) / 1000);
+  if (*report) fmt::print("Every CPU was held for {} ns\n", (*report)->stop_ns);
   fmt::print("{}\n", unsafe);
   return KcarectlExit::done;
 }
