@@ -49,7 +49,7 @@ static int act(unsigned int command, struct kcare_ioc_switch *arg)
 		return -ENOENT;
 	}
 	return command == KCARE_IOC_SWITCH ? kcare_switch(patch, arg, &reason) :
-					     kcare_preflight(patch, arg, &reason);
+					     kcare_preflight(patch, &reason);
 }
 
 static long on_switch(unsigned int command, void __user *user)

@@ -69,6 +69,9 @@ struct kcare_patch {
 	struct kcare_span text;
 
 	bool ready;		/* false: still being read */
+	bool stays;		/* KCARE_PATCH_STAYS */
+	bool ran;		/* its gates have been open */
+	bool kept;		/* ran and stays: only its memory is there, with a reference to mod */
 
 	struct kcare_target *targets;
 	unsigned int n_targets;
@@ -107,6 +110,8 @@ struct kcare_patch *kcare_patch_find(const char *module);
 const struct kcare_patch_head *kcare_patch_head(struct module *mod, struct kcare_reason *reason);
 int kcare_patch_load(struct module *mod, struct kcare_reason *reason);
 void kcare_patch_unload(struct module *mod);
+int kcare_patch_restage(struct kcare_patch *patch, struct kcare_reason *reason);
+void kcare_patch_keep(struct kcare_patch *patch);
 
 /* targets.c */
 #define KCARE_ALL_TARGETS UINT_MAX
@@ -225,8 +230,7 @@ bool kcare_stack_check(const struct kcare_code *code, struct task_struct *task,
 /* switch.c */
 int kcare_switch(struct kcare_patch *to, struct kcare_ioc_switch *arg,
 		 struct kcare_reason *reason);
-int kcare_preflight(struct kcare_patch *to, struct kcare_ioc_switch *arg,
-		    struct kcare_reason *reason);
+int kcare_preflight(struct kcare_patch *to, struct kcare_reason *reason);
 
 int kcare_control_init(void);
 void kcare_control_exit(void);

@@ -134,12 +134,13 @@ static int read_head(struct kcare_patch *patch, const struct kcare_patch_head *h
 	const char *release = string_at(patch->mod, head->release_ptr, __NEW_UTS_LEN + 1);
 
 	if (head->magic != KCARE_PATCH_MAGIC || head->version != KCARE_PATCH_VERSION ||
-	    head->flags) {
+	    head->flags & ~KCARE_PATCH_STAYS) {
 		kcare_say(reason, "format %#x.%u.%#x is not known; a newer kcare.ko is needed",
 			  head->magic, head->version, head->flags);
 		return -EINVAL;
 	}
 	patch->level = head->level;
+	patch->stays = head->flags & KCARE_PATCH_STAYS;
 	patch->name = string_at(patch->mod, head->name_ptr, KCARE_NAME_MAX);
 	patch->effective = string_at(patch->mod, head->effective_ptr, __NEW_UTS_LEN + 1);
 	patch->cves = string_at(patch->mod, head->cves_ptr, KCARE_STRING_MAX);
@@ -350,21 +351,56 @@ static int read_tables(struct kcare_patch *patch, struct table *objects,
 	return 0;
 }
 
-static int read_patch(struct kcare_patch *patch, const struct kcare_patch_head *head,
-		      struct kcare_reason *reason)
+static int attach_targets(struct kcare_patch *patch, struct kcare_reason *reason)
 {
-	struct table objects;
 	unsigned int i;
-	int error;
+	int error = 0;
 
-	error = read_tables(patch, &objects, reason) ?: read_head(patch, head, reason) ?:
-		read_objects(patch, &objects, reason) ?: read_entries(patch, reason);
 	for (i = 0; i < patch->n_targets && !error; i++)
 		error = kcare_target_find(patch, i, reason);
 	for (i = 0; i < patch->n_targets && !error; i++)
 		if (patch->targets[i].present)
 			error = kcare_target_attach(patch, i, reason);
 	return error;
+}
+
+static void set_kept(struct kcare_patch *patch, bool kept)
+{
+	mutex_lock(&kcare_list_lock);
+	patch->kept = kept;
+	mutex_unlock(&kcare_list_lock);
+}
+
+/* Back among the staged ones, as it was when it was COMING. */
+int kcare_patch_restage(struct kcare_patch *patch, struct kcare_reason *reason)
+{
+	int error = attach_targets(patch, reason);
+
+	if (error)
+		kcare_patch_keep(patch);
+	else
+		set_kept(patch, false);
+	return error;
+}
+
+/* No redirect is left of it, only its memory. */
+void kcare_patch_keep(struct kcare_patch *patch)
+{
+	unsigned int i;
+
+	set_kept(patch, true);
+	for (i = 0; i < patch->n_targets; i++)
+		kcare_target_detach(patch, i);
+}
+
+static int read_patch(struct kcare_patch *patch, const struct kcare_patch_head *head,
+		      struct kcare_reason *reason)
+{
+	struct table objects;
+
+	return read_tables(patch, &objects, reason) ?: read_head(patch, head, reason) ?:
+	       read_objects(patch, &objects, reason) ?: read_entries(patch, reason) ?:
+	       attach_targets(patch, reason);
 }
 
 int kcare_patch_load(struct module *mod, struct kcare_reason *reason)
@@ -406,7 +442,7 @@ void kcare_patch_unload(struct module *mod)
 
 	if (!patch || patch->mod != mod)
 		return;
-	/* A switched patch holds a reference to its module, so it does not come here. */
-	WARN_ON(patch == kcare_active);
+	/* An applied or kept patch holds a reference to its module, so it does not come here. */
+	WARN_ON(patch == kcare_active || patch->kept);
 	free_patch(patch);
 }

@@ -33,7 +33,7 @@ static int show_cves(struct seq_file *file, void *unused)
 	return 0;
 }
 
-/* MODULE LEVEL NAME applied|staged FUNCTION... */
+/* MODULE LEVEL NAME applied|staged|kept FUNCTION... */
 static int show_patches(struct seq_file *file, void *unused)
 {
 	const struct kcare_patch *patch;
@@ -44,7 +44,7 @@ static int show_patches(struct seq_file *file, void *unused)
 		if (!patch->ready)
 			continue;
 		seq_printf(file, "%s %u %s %s", patch->mod->name, patch->level, patch->name,
-			   patch == kcare_active ? "applied" : "staged");
+			   patch == kcare_active ? "applied" : patch->kept ? "kept" : "staged");
 		for (i = 0; i < patch->n_funcs; i++)
 			seq_printf(file, " %s", patch->redirects[i].name);
 		seq_putc(file, '\n');

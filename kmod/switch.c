@@ -329,17 +329,32 @@ static int switch_levels(struct kcare_patch *from, struct kcare_patch *to,
 		error = kcare_tasks_begin(reason);
 	if (!error)
 		error = try_until(attempt, arg, reason);
+	if (!error && to)
+		to->ran = true;
 	drop_obstacles(attempt);
 	kfree(attempt->code.spans);
 	kfree(attempt);
 	return error;
 }
 
+/* The opposite of enter(). */
+static void leave(struct kcare_patch *patch)
+{
+	if (patch->stays && patch->ran)
+		kcare_patch_keep(patch);
+	else
+		module_put(patch->mod);
+}
+
 static int enter(struct kcare_patch *to, struct kcare_reason *reason)
 {
 	int error;
 
-	if (!try_module_get(to->mod)) {
+	if (to->kept) {
+		error = kcare_patch_restage(to, reason);
+		if (error)
+			return error;
+	} else if (!try_module_get(to->mod)) {
 		kcare_say(reason, "%s: is being unloaded", to->mod->name);
 		return -ENOENT;
 	}
@@ -351,7 +366,7 @@ static int enter(struct kcare_patch *to, struct kcare_reason *reason)
 				  to->mod->name, error);
 	}
 	if (error)
-		module_put(to->mod);
+		leave(to);
 	return error;
 }
 
@@ -407,7 +422,7 @@ int kcare_switch(struct kcare_patch *to, struct kcare_ioc_switch *arg, struct kc
 	if (error) {
 		if (to) {
 			kcare_hooks_call(to, KCARE_HOOK_POST_UNLOAD, KCARE_ALL_TARGETS);
-			module_put(to->mod);
+			leave(to);
 		}
 		if (from)
 			kcare_hooks_call(from, KCARE_HOOK_POST_SWITCH, KCARE_ALL_TARGETS);
@@ -419,19 +434,16 @@ int kcare_switch(struct kcare_patch *to, struct kcare_ioc_switch *arg, struct kc
 		kcare_hooks_call(to, KCARE_HOOK_POST_SWITCH, KCARE_ALL_TARGETS);
 	if (from) {
 		kcare_hooks_call(from, KCARE_HOOK_POST_UNLOAD, KCARE_ALL_TARGETS);
-		module_put(from->mod);
+		leave(from);
 	}
 	return 0;
 }
 
-int kcare_preflight(struct kcare_patch *to, struct kcare_ioc_switch *arg,
-		    struct kcare_reason *reason)
+static int look_ahead(struct kcare_patch *to, struct kcare_reason *reason)
 {
 	struct attempt *attempt;
 	int error;
 
-	if (to == kcare_active)
-		return -EALREADY;
 	error = check_entries(to, reason);
 	if (error)
 		return error;
@@ -456,5 +468,20 @@ int kcare_preflight(struct kcare_patch *to, struct kcare_ioc_switch *arg,
 	drop_obstacles(attempt);
 	kfree(attempt->code.spans);
 	kfree(attempt);
+	return error;
+}
+
+int kcare_preflight(struct kcare_patch *to, struct kcare_reason *reason)
+{
+	bool kept = to->kept;
+	int error = kept ? kcare_patch_restage(to, reason) : 0;
+
+	if (to == kcare_active)
+		return -EALREADY;
+	if (error)
+		return error;
+	error = look_ahead(to, reason);
+	if (kept)
+		kcare_patch_keep(to);
 	return error;
 }

@@ -272,7 +272,7 @@ int kcare_module_coming(struct module *mod, struct kcare_reason *reason)
 	unsigned int i;
 
 	list_for_each_entry(patch, &kcare_patches, list) {
-		for (i = 0; i < patch->n_targets; i++) {
+		for (i = 0; i < patch->n_targets && !patch->kept; i++) {
 			int error;
 
 			if (patch->targets[i].present || strcmp(patch->targets[i].name, mod->name))

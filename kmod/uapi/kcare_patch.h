@@ -43,12 +43,19 @@
 /* The object with this name is the kernel itself. */
 #define KCARE_VMLINUX		"vmlinux"
 
+/*
+ * New functions or variables of it may be pointed to by what outlives it (a timer, a list, a
+ * table): once it has been switched to, its memory stays until the next boot, and is used again
+ * when it comes back.
+ */
+#define KCARE_PATCH_STAYS	0x1
+
 /* .kcare.head: exactly one */
 struct kcare_patch_head {
 	__u32 magic;
 	__u32 version;
 	__u32 level;
-	__u32 flags;		/* 0 */
+	__u32 flags;		/* KCARE_PATCH_* */
 	__u64 name_ptr;		/* of the patchset, "K20261126_01" */
 	__u64 release_ptr;	/* uname -r of the kernel it was made for */
 	__u64 effective_ptr;	/* what kcare-uname -r says while it is applied */

@@ -130,7 +130,7 @@ Status KernelPatches::note_attempt(const patchfmt::Patchset& patchset,
 void KernelPatches::unload_leftovers(const kctl::KernelState& state,
                                      std::vector<std::string>& notes) {
   for (const kctl::LoadedPatch& patch : state.patches) {
-    if (patch.is_applied) continue;
+    if (patch.is_applied || patch.is_kept) continue;
     auto unloaded = kernel_.unload_patch(patch.module);
     if (!unloaded.ok()) notes.push_back(unloaded.error().text());
   }

@@ -93,7 +93,12 @@ class RunningKernel final : public Kernel {
     if (::syscall(SYS_init_module, file.data(), file.size(), "") == 0) return ok_status();
     switch (errno) {
       case EEXIST:
-        return make_error(ErrorCode::conflict, module, "is loaded already; kcarectl --unload");
+        if (!is_kept(module))
+          return make_error(ErrorCode::conflict, module, "is loaded already; kcarectl --unload");
+        if (is_same_build(module, file)) return ok_status();
+        return make_error(ErrorCode::conflict, module,
+                          "another build of this patch is kept in memory until the next boot; a "
+                          "patchset of another name can be loaded beside it");
       case EKEYREJECTED:
       case ENOKEY:
       case EBADMSG:
@@ -117,6 +122,7 @@ class RunningKernel final : public Kernel {
   Status unload_patch(const std::string& module) override {
     if (::syscall(SYS_delete_module, module.c_str(), O_NONBLOCK) == 0 || errno == ENOENT)
       return ok_status();
+    if ((errno == EAGAIN || errno == EBUSY) && is_kept(module)) return ok_status();
     if (errno == EAGAIN || errno == EBUSY)
       return make_error(ErrorCode::busy, module, "is still in use; it is unloaded by the next run");
     return errno_error(module, "cannot be unloaded", errno);
@@ -195,6 +201,26 @@ class RunningKernel final : public Kernel {
     }
   }
 
+  bool is_kept(const std::string& module) const {
+    auto text = read_proc(root_ / "proc/kcare/patches");
+    auto patches =
+        text.ok() ? parse_patches(*text) : Result<std::vector<LoadedPatch>>(text.take_error());
+    return patches.ok() &&
+           std::any_of(patches->begin(), patches->end(), [&](const LoadedPatch& patch) {
+             return patch.is_kept && patch.module == module;
+           });
+  }
+
+  // By the note with the build-ID, which the linker made of the content.
+  bool is_same_build(const std::string& module, ByteView file) const {
+    auto note = read_proc(root_ / "sys/module" / module / "notes/.note.gnu.build-id");
+    constexpr size_t note_bytes_min = 16 + 8;  // header, owner, a short ID
+    return note.ok() && note->size() >= note_bytes_min &&
+           std::search(file.begin(), file.end(), note->begin(), note->end(), [](uint8_t a, char b) {
+             return a == static_cast<uint8_t>(b);
+           }) != file.end();
+  }
+
   fs::path root_;
 };
 
@@ -214,7 +240,8 @@ Result<std::vector<LoadedPatch>> parse_patches(std::string_view text) {
     text.remove_prefix(std::min(end + 1, text.size()));
     if (words.empty()) continue;
     LoadedPatch patch;
-    bool is_whole = words.size() >= 4 && (words[3] == "applied" || words[3] == "staged");
+    bool is_whole =
+        words.size() >= 4 && (words[3] == "applied" || words[3] == "staged" || words[3] == "kept");
     if (is_whole) {
       auto [stop, error] =
           std::from_chars(words[1].data(), words[1].data() + words[1].size(), patch.level);
@@ -226,6 +253,7 @@ Result<std::vector<LoadedPatch>> parse_patches(std::string_view text) {
     patch.module = words[0];
     patch.name = words[2];
     patch.is_applied = words[3] == "applied";
+    patch.is_kept = words[3] == "kept";
     patch.functions.assign(words.begin() + 4, words.end());
     patches.push_back(std::move(patch));
   }

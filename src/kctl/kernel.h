@@ -23,6 +23,9 @@ struct LoadedPatch {
   std::string name;  // of the patchset
   bool is_applied = false;
   std::vector<std::string> functions;
+  // Undone, and its memory stays until the next boot: something may still point into it
+  // (KCARE_PATCH_STAYS). It is there to be switched to again.
+  bool is_kept = false;
 };
 
 struct KernelState {
@@ -60,10 +63,10 @@ class Kernel {
   // Loads kcare.ko by modprobe when it is not there.
   virtual Status load_kcare() = 0;
   // Stages a patch: nothing runs in it yet. Errors: untrusted (the kernel wants another module
-  // signature), permission, conflict (loaded already), refused (kcare.ko said no; the kernel log
-  // says why).
+  // signature), permission, conflict (loaded already; a kept one of the same build is no error),
+  // refused (kcare.ko said no; the kernel log says why).
   virtual Status load_patch(const std::string& module, ByteView file) = 0;
-  // A patch that is not applied. busy: some task is still in it; later.
+  // A patch that is not applied. busy: some task is still in it; later. A kept one stays: no error.
   virtual Status unload_patch(const std::string& module) = 0;
 
   // Errors: busy (somebody did not leave in time: the tasks and functions), conflict (a function
@@ -78,7 +81,7 @@ class Kernel {
 // root: where /proc, /sys and /dev are; "/" but in tests.
 std::unique_ptr<Kernel> open_kernel(const std::filesystem::path& root = "/");
 
-// The text of /proc/kcare/patches: lines MODULE LEVEL NAME applied|staged FUNCTION...
+// The text of /proc/kcare/patches: lines MODULE LEVEL NAME applied|staged|kept FUNCTION...
 Result<std::vector<LoadedPatch>> parse_patches(std::string_view text);
 
 }  // namespace livecare::kctl

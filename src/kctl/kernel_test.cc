@@ -17,9 +17,11 @@ using ::testing::IsEmpty;
 TEST(Patches, AreReadLineByLine) {
   auto patches = parse_patches(
       "kpatch_1 11 K20261122_01 applied tcp_rcv vfs_read\n"
-      "kpatch_2 12 K20261123_01 staged\n");
+      "kpatch_2 12 K20261123_01 staged\nkpatch_0 10 K20261121_01 kept f\n");
   ASSERT_TRUE(patches.ok());
-  ASSERT_EQ(patches->size(), 2u);
+  ASSERT_EQ(patches->size(), 3u);
+  EXPECT_TRUE(patches->at(2).is_kept);
+  EXPECT_FALSE(patches->at(2).is_applied);
   EXPECT_EQ(patches->at(0).module, "kpatch_1");
   EXPECT_EQ(patches->at(0).level, 11u);
   EXPECT_EQ(patches->at(0).name, "K20261122_01");

@@ -44,6 +44,7 @@ class Extractor {
     const ShippedObject* home = nullptr;
     ShippedSymbol symbol;
     uint64_t symbol_value = 0;  // of the relocation's target symbol, in its section
+    std::string fresh;          // a new function or variable: its name
   };
 
   Status open_units();
@@ -78,6 +79,8 @@ class Extractor {
                    const std::string& owner);
   Reached in_piece(uint32_t piece, uint64_t section_offset);
   bool is_branch(const elf::Relocation& relocation) const;
+  bool takes_address(uint32_t unit, const elf::Relocation& relocation, uint32_t in_section,
+                     Use use) const;
   void refuse(std::string_view function, std::string_view section, std::string reason);
 
   const ExtractInput& input_;

@@ -91,6 +91,7 @@ class SectionWriter {
     record.magic = KCARE_PATCH_MAGIC;
     record.version = KCARE_PATCH_VERSION;
     record.level = head_.level;
+    if (!image_.given_away.empty()) record.flags |= KCARE_PATCH_STAYS;
     append(section, record);
     point_to_string(section, offsetof(kcare_patch_head, name_ptr), head_.name);
     point_to_string(section, offsetof(kcare_patch_head, release_ptr), head_.release);

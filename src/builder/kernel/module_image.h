@@ -62,6 +62,9 @@ struct ModuleImage {
   std::vector<ReplacedFunction> functions;
   std::vector<OutsideReference> references;
   std::vector<KernelHook> hooks;
+  // New functions or variables whose address the patch gives away: what it is stored in may
+  // outlive the patch, so the module's memory stays (KCARE_PATCH_STAYS).
+  std::set<std::string> given_away;
   std::vector<objdiff::Refusal> refused;  // not empty: the rest must not be used
 };
 

@@ -91,6 +91,58 @@ TEST(ModuleImage, AddressesAreShippedAndCallsAreNew) {
   EXPECT_EQ(addresses, 1u);
 }
 
+// What is stored somewhere may be used after the patch is gone, so its memory has to stay.
+TEST(ModuleImage, NewAddressesThatAreGivenAwayAreNamed) {
+  MiniKernel kernel(R"(
+    int hidden(int);
+    int (*callback)(int);
+    const int *table;
+    #ifdef FIXED
+    static int counts, uses;
+    static const int limits[] = {1, 2, 3};
+    static __attribute__((noinline)) int called(int x) { return hidden(x) + counts++; }
+    static __attribute__((noinline)) int stored(int x) { return hidden(x) - uses++; }
+    #endif
+    int work(int x) {
+    #ifdef FIXED
+      callback = stored;
+      table = limits;
+      return called(x);
+    #endif
+      return hidden(x); })");
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  EXPECT_THAT(image.given_away, UnorderedElementsAre("stored", "limits"));
+  ASSERT_TRUE(write_kcare_sections(image, {1, "K1", "6.1.0", "6.1.0", ""}).ok());
+  elf::Image object = written(image);
+  auto* head =
+      reinterpret_cast<const kcare_patch_head*>(object.section(KCARE_SEC_HEAD)->bytes.data());
+  EXPECT_EQ(head->flags, uint32_t{KCARE_PATCH_STAYS});
+}
+
+TEST(ModuleImage, WhatIsOnlyCalledIsNotGivenAway) {
+  MiniKernel kernel(R"(
+    int hidden(int);
+    #ifdef FIXED
+    static int counts;
+    static __attribute__((noinline)) int called(int x) { return hidden(x) + counts++; }
+    #endif
+    int work(int x) {
+    #ifdef FIXED
+      if (x > 5) return called(x);
+      return called(x) + 1;
+    #endif
+      return hidden(x); })");
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  EXPECT_TRUE(image.given_away.empty());
+  ASSERT_TRUE(write_kcare_sections(image, {1, "K1", "6.1.0", "6.1.0", ""}).ok());
+  elf::Image object = written(image);
+  auto* head =
+      reinterpret_cast<const kcare_patch_head*>(object.section(KCARE_SEC_HEAD)->bytes.data());
+  EXPECT_EQ(head->flags, 0u);
+}
+
 TEST(ModuleImage, AnotherKernelIsRefused) {
   MiniKernel kernel(source, "-DFIXED");
   EXPECT_THAT(refusals(kernel.extracted()), HasSubstr("not proved to hold this function"));

@@ -22,6 +22,19 @@ bool Extractor::is_branch(const elf::Relocation& relocation) const {
   return relocation.type == R_X86_64_PLT32;
 }
 
+// Not: the kernel's own tables, a call or jump, a load or store that addresses by the instruction
+// pointer.
+bool Extractor::takes_address(uint32_t unit, const elf::Relocation& relocation, uint32_t in_section,
+                              Use use) const {
+  if (use != Use::address) return false;
+  const elf::Section& section = units_[unit].unit->patched->sections()[in_section];
+  if (relocation.type != R_X86_64_PC32 || !(section.flags & SHF_EXECINSTR)) return true;
+  constexpr uint8_t lea = 0x8d;  // opcode, ModRM, displacement
+  auto opcode = relocation.offset >= 2 ? section.bytes.slice(relocation.offset - 2, 1)
+                                       : std::optional<ByteView>();
+  return !opcode || opcode->begin()[0] == lea;
+}
+
 Extractor::Reached Extractor::in_piece(uint32_t piece, uint64_t section_offset) {
   Reached out;
   out.what = Reached::What::inside;
@@ -60,11 +73,16 @@ Extractor::Reached Extractor::reach_undefined(uint32_t unit, uint32_t index,
       if (is_code(*other.unit->patched, symbol)) {
         const objdiff::Function& function = *other.fresh.at(fresh->second.symbol);
         uint32_t piece = function_piece(fresh->second.unit, function.patched, function.name);
-        return in_piece(piece, symbol.value);
+        Reached out = in_piece(piece, symbol.value);
+        out.fresh = name;
+        return out;
       }
-      return in_piece(piece_for(fresh->second.unit, {symbol.section, symbol.value, symbol.size},
-                                std::string(name)),
-                      symbol.value);
+      Reached out =
+          in_piece(piece_for(fresh->second.unit, {symbol.section, symbol.value, symbol.size},
+                             std::string(name)),
+                   symbol.value);
+      out.fresh = name;
+      return out;
     }
   }
   // What the proof of the original says about the very symbol.
@@ -135,8 +153,11 @@ Extractor::Reached Extractor::reach_code(uint32_t unit, uint32_t index, int64_t 
   auto piece_of = [&](const objdiff::Extent& extent) {
     return in_piece(function_piece(unit, extent, symbol.name), symbol.value);
   };
-  if (auto fresh = state.fresh.find(index); fresh != state.fresh.end())
-    return piece_of(fresh->second->patched);
+  if (auto fresh = state.fresh.find(index); fresh != state.fresh.end()) {
+    Reached out = piece_of(fresh->second->patched);
+    if (offset == 0) out.fresh = symbol.name;
+    return out;
+  }
   if (state.parts.contains(index)) return piece_of({symbol.section, symbol.value, symbol.size});
   if (auto changed = state.changed.find(index); changed != state.changed.end()) {
     // Its address, as anybody may keep it, is that of the shipped one; a place inside of it, and
@@ -157,7 +178,11 @@ Extractor::Reached Extractor::reach_data(uint32_t unit, uint32_t index, const st
         extent ? *extent : objdiff::Extent{symbol.section, symbol.value, symbol.size};
     return in_piece(piece_for(unit, whole, std::string(symbol.name)), symbol.value);
   };
-  if (state.emitted_data.contains(index)) return emitted();
+  if (state.emitted_data.contains(index)) {
+    Reached out = emitted();
+    if (!objdiff::is_compiler_constant(symbol.name)) out.fresh = symbol.name;
+    return out;
+  }
   // Its static key would be freed with the module: the patch has a descriptor of its own.
   if (section.name == objdiff::dynamic_debug_section && !state.unit->home->is_vmlinux())
     return emitted();
@@ -238,6 +263,8 @@ void Extractor::relocate(uint32_t unit, const elf::Relocation& relocation, uint3
                fmt::format("a reference to {} cannot be resolved", named.name));
       return;
     case Reached::What::inside:
+      if (!reached.fresh.empty() && takes_address(unit, relocation, in_section, use))
+        image_.given_away.insert(reached.fresh);
       image_.object.section(place.section)
           .relocations.push_back({place.offset, relocation.type,
                                   image_.object.section_symbol(reached.place.section),

@@ -49,6 +49,9 @@
 #ifndef WRONG_RANGES
 #define WRONG_RANGES 0
 #endif
+#ifndef FLAGS
+#define FLAGS 0
+#endif
 #ifndef HOOK_SAYS
 #define HOOK_SAYS 0
 #endif
@@ -113,6 +116,7 @@ static const struct kcare_patch_head kcare_head SECTION(KCARE_SEC_HEAD) = {
 	.magic = WRONG_MAGIC,
 	.version = KCARE_PATCH_VERSION,
 	.level = LEVEL,
+	.flags = FLAGS,
 	.name_ptr = POINTER(s_name),
 	.release_ptr = POINTER(s_release),
 	.effective_ptr = POINTER(s_effective),
