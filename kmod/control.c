@@ -65,7 +65,7 @@ static long on_switch(unsigned int command, void __user *user)
 		return -ENOMEM;
 	error = read_arg(arg, user, &size);
 	if (!error) {
-		error = mutex_lock_killable(&kcare_lock);
+		error = kcare_lock_killable();
 		if (!error) {
 			error = act(command, arg);
 			mutex_unlock(&kcare_lock);

@@ -19,6 +19,10 @@
 #undef pr_fmt
 #define pr_fmt(fmt) "kcare: " fmt
 
+#ifndef task_is_running
+#define task_is_running(task)	(READ_ONCE((task)->state) == TASK_RUNNING)
+#endif
+
 #define KCARE_VERSION		"0.1"
 
 #define KCARE_SLOTS_MAX		1024	/* as in slots_x86_64.S */
@@ -68,7 +72,7 @@ struct kcare_patch {
 	const char *cves;
 	struct kcare_span text;
 
-	bool ready;		/* false: still being read */
+	bool ready;		/* false: being read, or taken apart */
 	bool stays;		/* KCARE_PATCH_STAYS */
 	bool ran;		/* its gates have been open */
 	bool kept;		/* ran and stays: only its memory is there, with a reference to mod */
@@ -153,7 +157,7 @@ struct kcare_kernel {
 				       const struct cpumask *cpus);
 	const void *stop_sched_class;
 	int (*freeze_processes)(void);
-	int (*freeze_kernel_threads)(void);
+	unsigned int *freeze_timeout_msecs;
 	void (*thaw_processes)(void);
 	unsigned long text;		/* _text */
 	unsigned long etext;
@@ -200,6 +204,7 @@ bool kcare_tasks_complete(void);
 struct task_struct *kcare_tasks_ran(unsigned int index);
 struct task_struct *kcare_tasks_exiting(unsigned int index);
 bool kcare_tasks_has_run(struct task_struct *task);
+void kcare_tasks_note(struct task_struct *task);	/* as if it had run; interrupts off */
 void kcare_hold_begin(void);
 void kcare_hold_end(struct kcare_hold *hold);
 
@@ -223,9 +228,15 @@ struct kcare_code {
 };
 
 void kcare_code_sort(struct kcare_code *code);
-/* true: safe, if the task does not run meanwhile; any context */
+/* true: safe, if the task neither runs nor wakes up meanwhile; any context */
 bool kcare_stack_check(const struct kcare_code *code, struct task_struct *task,
 		       struct kcare_obstacle *obstacle);
+
+/* freezer.c */
+void kcare_lock_wait(void);
+int kcare_lock_killable(void);
+int kcare_freeze(struct kcare_reason *reason);
+void kcare_thaw(void);
 
 /* switch.c */
 int kcare_switch(struct kcare_patch *to, struct kcare_ioc_switch *arg,

@@ -29,7 +29,7 @@ static int on_module(struct notifier_block *block, unsigned long event, void *da
 	int error;
 
 	if (event == MODULE_STATE_GOING && kcare_module_concerns(mod)) {
-		mutex_lock(&kcare_lock);
+		kcare_lock_wait();
 		kcare_module_going(mod);
 		kcare_patch_unload(mod);
 		mutex_unlock(&kcare_lock);
@@ -42,7 +42,7 @@ static int on_module(struct notifier_block *block, unsigned long event, void *da
 	if (!reason.text)
 		return notifier_from_errno(-ENOMEM);
 	reason.size = REFUSAL_MAX;
-	mutex_lock(&kcare_lock);
+	kcare_lock_wait();
 	error = kcare_module_coming(mod, &reason) ?: kcare_patch_load(mod, &reason);
 	mutex_unlock(&kcare_lock);
 	if (error)

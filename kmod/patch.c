@@ -301,15 +301,24 @@ static int read_entries(struct kcare_patch *patch, struct kcare_reason *reason)
 	return error;
 }
 
+static void set_ready(struct kcare_patch *patch, bool ready)
+{
+	mutex_lock(&kcare_list_lock);
+	patch->ready = ready;
+	mutex_unlock(&kcare_list_lock);
+}
+
 static void free_patch(struct kcare_patch *patch)
 {
 	unsigned int i;
 
+	/* A module that goes meanwhile waits for kcare_lock, until it is redirected no more. */
+	set_ready(patch, false);
+	for (i = 0; i < patch->n_targets; i++)
+		kcare_target_detach(patch, i);
 	mutex_lock(&kcare_list_lock);
 	list_del(&patch->list);
 	mutex_unlock(&kcare_list_lock);
-	for (i = 0; i < patch->n_targets; i++)
-		kcare_target_detach(patch, i);
 	kfree(patch->targets);
 	kfree(patch->redirects);
 	kfree(patch->parts);
@@ -430,9 +439,7 @@ int kcare_patch_load(struct module *mod, struct kcare_reason *reason)
 		free_patch(patch);
 		return error;
 	}
-	mutex_lock(&kcare_list_lock);
-	patch->ready = true;
-	mutex_unlock(&kcare_list_lock);
+	set_ready(patch, true);
 	return 0;
 }
 

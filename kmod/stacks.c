@@ -4,6 +4,10 @@
  * through its whole stack, and no address on it lies in code that is going away.
  * An error of the unwinder, a stack too deep for the buffer, an address that a
  * tracer put there and the unwinder did not see through: all of that is "no".
+ *
+ * A task that is in TASK_RUNNING and in a function with a return probe is "no", too:
+ * the kernel's list of the replaced return addresses may only be read of one that
+ * sleeps, and warns otherwise (rethook_find_ret_addr()), even if everything is stopped.
  */
 #include <linux/kallsyms.h>
 #include <linux/sort.h>
@@ -52,14 +56,24 @@ static bool code_has(const struct kcare_code *code, unsigned long address)
 	return low < code->n_spans && address >= code->spans[low].start;
 }
 
+static bool can_be_walked(struct task_struct *task)
+{
+#ifdef CONFIG_RETHOOK
+	return task == current || !task_is_running(task) || llist_empty(&task->rethooks);
+#else
+	return true;
+#endif
+}
+
 bool kcare_stack_check(const struct kcare_code *code, struct task_struct *task,
 		       struct kcare_obstacle *obstacle)
 {
 	/* One walk at a time: kcare_lock is held, by the caller or by who stopped us. */
 	static unsigned long store[KCARE_FRAMES_MAX];
-	int count, i;
+	int count = -EBUSY, i;
 
-	count = kcare_kernel.stack_trace_save_tsk_reliable(task, store, KCARE_FRAMES_MAX);
+	if (can_be_walked(task))
+		count = kcare_kernel.stack_trace_save_tsk_reliable(task, store, KCARE_FRAMES_MAX);
 	obstacle->address = 0;
 	for (i = 0; i < count; i++) {
 		if (code_has(code, store[i])) {

@@ -93,9 +93,27 @@ static void drop_obstacles(struct attempt *attempt)
 }
 
 /*
- * Part 2. A task on a CPU will be in the set when it has left it. true: go on to
- * the stop.
+ * Part 2, for one task. One that sleeps goes on sleeping: nobody wakes it up without
+ * its pi_lock. One that waits for a CPU may get it at any time, so it counts as one
+ * that ran; one on a CPU will be in the set when it has left it.
  */
+static bool is_safe_asleep(struct attempt *attempt, struct task_struct *task,
+			   struct kcare_obstacle *obstacle)
+{
+	unsigned long flags;
+	bool safe = true;
+
+	raw_spin_lock_irqsave(&task->pi_lock, flags);
+	if (task_is_running(task))
+		kcare_tasks_note(task);
+	/* Pairs with finish_task(): off the CPU, its stack pointer is saved. */
+	else if (!smp_load_acquire(&task->on_cpu))
+		safe = kcare_stack_check(&attempt->code, task, obstacle);
+	raw_spin_unlock_irqrestore(&task->pi_lock, flags);
+	return safe;
+}
+
+/* Part 2. true: go on to the stop. */
 static bool walk_before(struct attempt *attempt, bool anyway)
 {
 	struct task_struct *process, *thread;
@@ -105,9 +123,7 @@ static bool walk_before(struct attempt *attempt, bool anyway)
 	for_each_process_thread(process, thread) {
 		struct kcare_obstacle obstacle;
 
-		/* Pairs with finish_task(): off the CPU, its stack pointer is saved. */
-		if (smp_load_acquire(&thread->on_cpu) ||
-		    kcare_stack_check(&attempt->code, thread, &obstacle))
+		if (is_safe_asleep(attempt, thread, &obstacle))
 			continue;
 		if (!kcare_tasks_has_run(thread))
 			asleep = true;
@@ -226,19 +242,6 @@ static void say_obstacles(const struct attempt *attempt, struct kcare_reason *re
 		kcare_say(reason, "and more");
 }
 
-/* Freezing the user's threads takes them out of every system call they sleep in. */
-static int freeze(const struct kcare_ioc_switch *arg, struct kcare_reason *reason)
-{
-	int error = -EOPNOTSUPP;
-
-	if (kcare_kernel.freeze_processes && kcare_kernel.thaw_processes)
-		error = kcare_kernel.freeze_processes();
-	if (!error || arg->flags & KCARE_SWITCH_FORCE)
-		return error;
-	kcare_say(reason, "the tasks cannot be frozen (%d)", error);
-	return error;
-}
-
 static int try_until(struct attempt *attempt, struct kcare_ioc_switch *arg,
 		     struct kcare_reason *reason)
 {
@@ -253,9 +256,9 @@ static int try_until(struct attempt *attempt, struct kcare_ioc_switch *arg,
 			      (arg->freezer == KCARE_FREEZER_SMART && arg->attempts);
 
 		if (wanted && !tried) {
-			error = freeze(arg, reason);
-			frozen = !error;
 			tried = true;
+			error = kcare_freeze(reason);
+			frozen = !error;
 			if (error && !(arg->flags & KCARE_SWITCH_FORCE))
 				break;
 		}
@@ -283,7 +286,7 @@ static int try_until(struct attempt *attempt, struct kcare_ioc_switch *arg,
 	kcare_tasks_end();
 out:
 	if (frozen)
-		kcare_kernel.thaw_processes();
+		kcare_thaw();
 	return error;
 }
 

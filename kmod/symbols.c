@@ -72,7 +72,7 @@ static const struct wanted wanted[] = {
 	NEEDED(stop_machine_cpuslocked),
 	NEEDED(stop_sched_class),
 	OPTIONAL(freeze_processes),
-	OPTIONAL(freeze_kernel_threads),
+	OPTIONAL(freeze_timeout_msecs),
 	OPTIONAL(thaw_processes),
 	{ "_text", &kcare_kernel.text, true },
 	{ "_etext", &kcare_kernel.etext, true },

@@ -314,6 +314,11 @@ bool kcare_tasks_has_run(struct task_struct *task)
 	return set_has(&ran, task);
 }
 
+void kcare_tasks_note(struct task_struct *task)
+{
+	set_add(&ran, task);
+}
+
 #define HOLD_POLLS_MAX 100
 
 void kcare_hold_begin(void)

@@ -24,6 +24,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr int load_tries_max = 100;
+constexpr unsigned load_pause_us = 20'000;
+
 std::vector<std::string> words_of(std::string_view line) {
   std::vector<std::string> words;
   while (!line.empty()) {
@@ -90,33 +93,12 @@ class RunningKernel final : public Kernel {
   }
 
   Status load_patch(const std::string& module, ByteView file) override {
-    if (::syscall(SYS_init_module, file.data(), file.size(), "") == 0) return ok_status();
-    switch (errno) {
-      case EEXIST:
-        if (!is_kept(module))
-          return make_error(ErrorCode::conflict, module, "is loaded already; kcarectl --unload");
-        if (is_same_build(module, file)) return ok_status();
-        return make_error(ErrorCode::conflict, module,
-                          "another build of this patch is kept in memory until the next boot; a "
-                          "patchset of another name can be loaded beside it");
-      case EKEYREJECTED:
-      case ENOKEY:
-      case EBADMSG:
-        return make_error(
-            ErrorCode::untrusted, module,
-            "its module signature is not one that this kernel accepts ({}); enrol the "
-            "maker's certificate (mokutil --import)",
-            std::strerror(errno));
-      case EPERM:
-        return make_error(
-            ErrorCode::permission, module,
-            "the kernel does not let it be loaded: not root, kernel.modules_disabled, "
-            "or lockdown");
-      default:
-        return make_error(ErrorCode::refused, module,
-                          "the kernel refused it: {}; the reason is in the kernel log (dmesg)",
-                          std::strerror(errno));
+    // EAGAIN: a module that the patch is for is being loaded or unloaded at this moment.
+    for (int tries = 0; ::syscall(SYS_init_module, file.data(), file.size(), "") != 0; ++tries) {
+      if (errno != EAGAIN || tries == load_tries_max) return load_error(module, file);
+      ::usleep(load_pause_us);
     }
+    return ok_status();
   }
 
   Status unload_patch(const std::string& module) override {
@@ -198,6 +180,39 @@ class RunningKernel final : public Kernel {
         return make_error(ErrorCode::not_found, name, "is not staged: {}", reason);
       default:
         return make_error(ErrorCode::conflict, name, "nothing was changed: {}", reason);
+    }
+  }
+
+  Status load_error(const std::string& module, ByteView file) const {
+    switch (errno) {
+      case EAGAIN:
+        return make_error(ErrorCode::busy, module,
+                          "a module that it is for is being loaded or unloaded all the time; the "
+                          "kernel log (dmesg) names it");
+      case EEXIST:
+        if (!is_kept(module))
+          return make_error(ErrorCode::conflict, module, "is loaded already; kcarectl --unload");
+        if (is_same_build(module, file)) return ok_status();
+        return make_error(ErrorCode::conflict, module,
+                          "another build of this patch is kept in memory until the next boot; a "
+                          "patchset of another name can be loaded beside it");
+      case EKEYREJECTED:
+      case ENOKEY:
+      case EBADMSG:
+        return make_error(
+            ErrorCode::untrusted, module,
+            "its module signature is not one that this kernel accepts ({}); enrol the "
+            "maker's certificate (mokutil --import)",
+            std::strerror(errno));
+      case EPERM:
+        return make_error(
+            ErrorCode::permission, module,
+            "the kernel does not let it be loaded: not root, kernel.modules_disabled, "
+            "or lockdown");
+      default:
+        return make_error(ErrorCode::refused, module,
+                          "the kernel refused it: {}; the reason is in the kernel log (dmesg)",
+                          std::strerror(errno));
     }
   }
 
