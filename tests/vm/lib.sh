@@ -96,3 +96,31 @@ make_patches() {
   rm -f "$dir/new"
   cp "$dir"/*.ko "$share/"
 }
+
+# A signed patch with which /proc/cmdline says so: what it does is seen from outside, what it calls is not
+# exported. Needs find_tools and make_key.
+make_cmdline_patch() {
+  cat > "$work/fix.patch" <<'FIX'
+--- a/fs/proc/cmdline.c
++++ b/fs/proc/cmdline.c
+@@ -8,3 +8,3 @@
+ {
+-	seq_puts(m, saved_command_line);
++	seq_printf(m, "%s fixed", saved_command_line);
+ 	seq_putc(m, '\n');
+FIX
+  "$bin/livecare-build" kernel --release "$release" --fix "$work/fix.patch" --cve CVE-2026-0001 \
+    --description 'says that it is fixed' --effective "$release+fixed" --key "$key" --out "$share/server"
+}
+
+# The agent, with its libraries for a guest that has none; guest.sh calls it.
+copy_agent() {
+  local program library
+  mkdir -p "$share/lib"
+  for program in kcarectl kcare-uname; do
+    cp "$bin/$program" "$share/"
+    ldd "$bin/$program" | grep -o '/[^ ]*' | while read -r library; do cp -L "$library" "$share/lib/"; done
+  done
+  cp "${key%.key}.pub" "$share/maker.pub"
+  cp "$top/tests/vm/guest.sh" "$share/"
+}
