@@ -55,6 +55,7 @@ Result<KernelUpdateRequest> KernelCommands::request(const Config& config) const 
   request.type = config.get("PATCH_TYPE");
   TRY(request.freezer, freezer(config));
   request.force = line_.has("force");
+  request.force_gid = config.get("FORCE_GID");
   request.load_sysctl = config.flag("LOAD_KCARE_SYSCTL");
   return request;
 }

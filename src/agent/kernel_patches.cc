@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
 
 #include "agent/json.h"
 #include "base/file_system.h"
@@ -57,6 +58,16 @@ void load_sysctl(const fs::path& path, std::vector<std::string>& notes) {
     notes.push_back(result.error().text());
   else if (result->exit_code != 0)
     notes.push_back(fmt::format("{}: sysctl: {}", path.native(), result->errors));
+}
+
+// Only a patch with symlink owner match has it.
+void set_symlink_group(const fs::path& path, const std::string& group,
+                       std::vector<std::string>& notes) {
+  std::error_code ignored;
+  if (group.empty() || !fs::exists(path, ignored)) return;
+  std::ofstream file(path);
+  file << group << std::endl;
+  if (!file) notes.push_back(fmt::format("{}: {} cannot be written", path.native(), group));
 }
 
 }  // namespace
@@ -163,6 +174,7 @@ Result<KernelUpdate> KernelPatches::apply(const KernelUpdateRequest& request,
     auto unloaded = kernel_.unload_patch(older->module);
     if (!unloaded.ok()) update.notes.push_back(unloaded.error().text());
   }
+  set_symlink_group(paths_.symlink_group, request.force_gid, update.notes);
   if (request.load_sysctl) load_sysctl(paths_.sysctl, update.notes);
   TRY(kctl::KernelState after, kernel_.state());
   update.outcome = KernelOutcome::applied;

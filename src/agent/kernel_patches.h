@@ -27,6 +27,7 @@ struct KernelUpdateRequest {
   kctl::Freezer freezer = kctl::Freezer::full;
   bool force = false;
   bool load_sysctl = true;
+  std::string force_gid;  // FORCE_GID, for symlink owner match; empty: as the patch has it
 };
 
 enum class KernelOutcome {

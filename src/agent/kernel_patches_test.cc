@@ -136,6 +136,17 @@ class Kernels : public ::testing::Test {
   KernelUpdateRequest request_;
 };
 
+TEST_F(Kernels, TheGroupOfSymlinkOwnerMatchIsSetWhereThePatchHasOne) {
+  publish(1);
+  request_.force_gid = "33";
+  EXPECT_EQ(update().outcome, KernelOutcome::applied);
+  EXPECT_FALSE(fs::exists(paths_.symlink_group));
+  ASSERT_TRUE(write_file_atomic(paths_.symlink_group, ByteView(std::string_view("48\n"))).ok());
+  publish(2);
+  EXPECT_THAT(update().notes, IsEmpty());
+  EXPECT_EQ(read_text(paths_.symlink_group).value(), "33\n");
+}
+
 TEST_F(Kernels, TheNewestLevelIsSwitchedTo) {
   publish(1);
   publish(2);

@@ -10,6 +10,7 @@ Paths::Paths(const std::filesystem::path& prefix)
       kernel_cache(root / "var/cache/kcare/kernel"),
       kernel_attempt(kernel_cache / "attempt"),
       sysctl(root / "etc/sysconfig/kcare/sysctl.conf"),
+      symlink_group(root / "proc/sys/fs/symlinkown_gid"),
       local_blacklist(cache / "blacklist"),
       packaged_blacklist(root / "var/lib/libcare/blacklist"),
       lock(root / "run/kcare/lock"),

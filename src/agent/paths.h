@@ -15,6 +15,7 @@ struct Paths {
   std::filesystem::path kernel_cache;        // /var/cache/kcare/kernel: patches by kernel ID
   std::filesystem::path kernel_attempt;      // /var/cache/kcare/kernel/attempt
   std::filesystem::path sysctl;              // /etc/sysconfig/kcare/sysctl.conf
+  std::filesystem::path symlink_group;       // /proc/sys/fs/symlinkown_gid, of some patches
   std::filesystem::path local_blacklist;     // /var/cache/kcare/userspace/blacklist
   std::filesystem::path packaged_blacklist;  // /var/lib/libcare/blacklist
   std::filesystem::path lock;                // /run/kcare/lock
