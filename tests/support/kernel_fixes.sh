@@ -2,7 +2,8 @@
 # packages of neighbouring versions. Sourced after fetch.sh; expects $root and a kernel that
 # livecare-build has prepared.
 #
-#   kernel_fixes ENTRY FROM TO    prints a directory, made once and kept in the cache:
+#   versions_between FROM TO      prints those that the archive has after FROM, up to TO
+#   kernel_fixes ENTRY FROM V...  prints a directory, made once and kept in the cache:
 #     fixes                       "VERSION PATH" a line, sorted: what compiles into that kernel and whose
 #                                 difference applies to FROM as it stands
 #     VERSION/PATH.patch          the difference
@@ -74,8 +75,9 @@ changelog_cves() {  # FROM VERSION
     { line = $0; sub(/^ +[-*]? */, "", line); text = text (text == "" ? "" : " ") line }'
 }
 
-versions_between() {  # FROM TO: after FROM up to TO, ascending
+versions_between() {  # FROM TO
   local version
+  private_apt || return 1
   apt-cache "${apt_options[@]}" showsrc linux | sed -n 's/^Version: //p' | sort -uV | while read -r version; do
     dpkg --compare-versions "$version" gt "$1" && dpkg --compare-versions "$version" le "$2" && echo "$version"
   done
@@ -95,31 +97,31 @@ step_fixes() {  # BASE BEFORE AFTER VERSION OUT
   done
 }
 
-kernel_fixes() {  # ENTRY FROM TO
-  local release dir work version before from=$2
-  release=$(basename "$1")
-  dir=$cache/kernel_fixes/$release-$3
+kernel_fixes() {  # ENTRY FROM VERSION...
+  local entry=$1 from=$2 dir work version before
+  shift 2
+  dir=$cache/kernel_fixes/$(basename "$entry")/$(IFS=+; echo "$*")
   if [ ! -e "$dir/ready" ]; then
     private_apt || return 1
     work=$dir.work
     rm -rf "$dir" "$work" && mkdir -p "$dir" "$work"
-    compiled_sources "$1/source" > "$work/compiled"
-    with_local_files "$1/source" "$work/compiled" > "$work/list"
-    before=$work/$2
+    compiled_sources "$entry/source" > "$work/compiled"
+    with_local_files "$entry/source" "$work/compiled" > "$work/list"
+    before=$work/$from
     mkdir "$before"
-    (cd "$1/source" && tar -c -T "$work/list") | tar -xC "$before"
-    for version in $(versions_between "$2" "$3"); do
+    (cd "$entry/source" && tar -c -T "$work/list") | tar -xC "$before"
+    for version in "$@"; do
       echo "kernel_fixes: $version" >&2
       unpack_files "$version" "$work/list" "$work/$version" "$work/changelog" || return 1
       changelog_cves "$from" "$version" < "$work/changelog" > "$dir/$version.cves"
-      step_fixes "$1/source" "$before" "$work/$version" "$version" "$dir" >> "$dir/fixes"
+      step_fixes "$entry/source" "$before" "$work/$version" "$version" "$dir" >> "$dir/fixes"
       rm -rf "$before"
       before=$work/$version from=$version
     done
     sort -o "$dir/fixes" "$dir/fixes"
     mv "$work/compiled" "$dir/"
     rm -rf "$work"
-    [ -s "$dir/fixes" ] || { echo "kernel_fixes: nothing differs between $2 and $3" >&2; return 1; }
+    [ -s "$dir/fixes" ] || { echo "kernel_fixes: nothing differs between the versions" >&2; return 1; }
     : > "$dir/ready"
   fi
   echo "$dir"

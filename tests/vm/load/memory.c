@@ -102,7 +102,6 @@ static int others(void)
 			wrong += copy[0] != 8;
 		syscall(SYS_mbind, map, SIZE, 1, &nodes, 8, 2);
 		syscall(SYS_migrate_pages, 0, 8, &nodes, &nodes);
-		syscall(SYS_remap_file_pages, map, 4096, 0, 4, 0);
 		fallocate(file, 3, MIB, MIB);
 		munmap(twin, SIZE);
 		wrong += advised(map, 1);
