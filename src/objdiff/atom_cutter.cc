@@ -16,6 +16,8 @@
 
 #include <algorithm>
 
+#include "insn/decode.h"
+#include "objdiff/kernel_tables.h"
 #include "objdiff/names.h"
 #include "objdiff/reloc.h"
 
@@ -134,12 +136,29 @@ void AtomCutter::cut_gap(const elf::Section& section, uint64_t begin, uint64_t e
   if (section.flags & SHF_EXECINSTR) {
     auto code = section.bytes.slice(begin, end - begin);
     if (code && is_code_padding(map_.image_->machine(), *code)) return;
-    add(section, AtomKind::code, begin, end);
+    if (code && section.name == feature_test_section)
+      cut_feature_tests(section, *code, begin);
+    else
+      add(section, AtomKind::code, begin, end);
   } else if ((section.flags & SHF_MERGE) && section.entry_size > 0 && section.type != SHT_NOBITS) {
     cut_merge_gap(section, begin, end);
   } else {
     gaps_.push_back({section.index, begin, end});
   }
+}
+
+// A test ends in a jump back. What cannot be read to such an end stays one piece.
+void AtomCutter::cut_feature_tests(const elf::Section& section, ByteView code, uint64_t begin) {
+  uint64_t start = 0, at = 0;
+  while (at < code.size()) {
+    auto instruction = insn::decode(insn::Cpu::x86_64, *code.slice(at, code.size() - at));
+    if (!instruction || instruction->length == 0) break;
+    at += instruction->length;
+    if (instruction->flow != insn::Flow::jump) continue;
+    add(section, AtomKind::code, begin + start, begin + at);
+    start = at;
+  }
+  if (start < code.size()) add(section, AtomKind::code, begin + start, begin + code.size());
 }
 
 void AtomCutter::cut_merge_gap(const elf::Section& section, uint64_t begin, uint64_t end) {

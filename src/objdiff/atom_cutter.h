@@ -30,6 +30,7 @@ class AtomCutter {
   AtomId add(const elf::Section& section, AtomKind kind, uint64_t begin, uint64_t end);
   void name_atom(Atom& atom, uint32_t symbol);
   void cut_gap(const elf::Section& section, uint64_t begin, uint64_t end);
+  void cut_feature_tests(const elf::Section& section, ByteView code, uint64_t begin);
   void cut_merge_gap(const elf::Section& section, uint64_t begin, uint64_t end);
   uint64_t jump_table_end(const elf::Section& section, uint64_t begin, uint64_t end) const;
   void sort_and_place();

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 
+#include "objdiff/kernel_tables.h"
 #include "objdiff/names.h"
 
 namespace livecare::objdiff {
@@ -49,6 +50,10 @@ Bytes masked_range(const ObjectMap& map, AtomId id, uint64_t begin, uint64_t end
 bool all_zero(const Bytes& bytes, size_t from) {
   return std::all_of(bytes.begin() + static_cast<std::ptrdiff_t>(from), bytes.end(),
                      [](uint8_t b) { return b == 0; });
+}
+
+bool is_feature_test(const ObjectMap& map, const Atom& atom) {
+  return atom.kind == AtomKind::code && map.section_of(atom).name == feature_test_section;
 }
 
 }  // namespace
@@ -120,6 +125,9 @@ bool Comparer::same_atom_target(const Ref& original, const Ref& patched) {
   if (original.atom == no_atom || patched.atom == no_atom) return original.atom == patched.atom;
   const Atom &a = original_.atom(original.atom), &b = patched_.atom(patched.atom);
   bool paired = pairing_.original_of[patched.atom] == original.atom;
+  // A part of the function that refers to it, wherever it lies.
+  if (is_feature_test(original_, a) && is_feature_test(patched_, b))
+    return original.at == patched.at && !code_difference(original.atom, patched.atom);
   if (a.is_code() || b.is_code()) return paired && original.at == patched.at;
   if (a.writable || b.writable || a.thread_local_ || b.thread_local_)
     return paired && original.at == patched.at;

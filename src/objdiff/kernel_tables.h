@@ -72,6 +72,9 @@ bool is_message_state(std::string_view name);
 
 inline constexpr std::string_view dynamic_debug_section = "__dyndbg";
 inline constexpr std::string_view replacement_section = ".altinstr_replacement";
+// Of static_cpu_has(): tests of a CPU's feature, reached by a jump until the kernel has patched
+// that away. Each jumps back into the function that it is a part of.
+inline constexpr std::string_view feature_test_section = ".altinstr_aux";
 inline constexpr std::string_view per_cpu_section = ".data..percpu";
 
 }  // namespace livecare::objdiff

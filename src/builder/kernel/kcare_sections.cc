@@ -11,6 +11,11 @@
 namespace livecare::builder {
 namespace {
 
+// Keys of static branches and calls: the kernel follows them when the patch is loaded.
+bool is_read_at_once(std::string_view section) {
+  return section == "__jump_table" || section == ".static_call_sites";
+}
+
 class SectionWriter {
  public:
   SectionWriter(ModuleImage& image, const KernelPatchHead& head) : image_(image), head_(head) {}
@@ -151,7 +156,9 @@ class SectionWriter {
       TRY(record.symbol, symbol(reference.home, reference.symbol));
       record.addend = reference.addend;
       record.type = reference.type;
-      record.flags = reference.home->is_vmlinux() ? 0 : KCARE_RELOC_LATE;
+      bool may_come_later = !reference.home->is_vmlinux() &&
+                            !is_read_at_once(object().section(reference.place.section).name);
+      record.flags = may_come_later ? KCARE_RELOC_LATE : 0;
       uint64_t at = append(section, record);
       point(section, at + offsetof(kcare_reloc, place_ptr), reference.place);
       point_to_string(section, at + offsetof(kcare_reloc, symbol.name_ptr), reference.symbol.name);

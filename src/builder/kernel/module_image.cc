@@ -14,9 +14,11 @@
 // undefined symbol; everything else has no relocation in the object at all but a line in
 // .kcare.relocs, so no step of kbuild can object, and the signed file is never altered.
 //
+// A key of a static branch or call that lives in a module is read as soon as the patch is loaded:
+// the module has to be there then, and kcare.ko holds it for as long as the patch is.
+//
 // What is refused besides: references into code that is gone after boot; places that the loader
-// rewrites before kcare.ko can resolve them; keys of static branches and calls that live in a
-// module, which would be freed with it.
+// rewrites before kcare.ko can resolve them.
 #include "builder/kernel/module_image.h"
 
 #include <elf.h>
@@ -395,12 +397,6 @@ void Extractor::check_early_patching() {
                          "the kernel does not export that; avoid it in the fix",
                          reference.symbol.name));
     }
-    const std::string& section = image_.object.section(reference.place.section).name;
-    bool keyed = section == "__jump_table" || section == ".static_call_sites";
-    if (keyed && !reference.home->is_vmlinux())
-      refuse("", section,
-             fmt::format("{} is a key of the module {}, which may be unloaded before the patch",
-                         reference.symbol.name, reference.home->name()));
   }
 }
 

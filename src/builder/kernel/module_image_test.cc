@@ -237,5 +237,79 @@ TEST(ModuleImage, KcareFindsItsTables) {
   EXPECT_EQ(id->copy(), kernel.vmlinux->build_id());
 }
 
+// As static_cpu_has() is compiled: the test lies in a section without symbols, and jumps back.
+constexpr const char* feature_tests = R"(
+  int printk(const char*, ...);
+  int flags;
+  #define HAS(bit) ({ __label__ yes, no, end; int r; \
+    asm goto("jmp 6f\n .pushsection .altinstr_aux,\"ax\"\n" \
+             "6: testb $" #bit ", flags(%%rip)\n jnz %l[yes]\n jmp %l[no]\n .popsection" \
+             : : : : yes, no); \
+    yes: r = 1; goto end; no: r = 0; end: r; })
+  __attribute__((noinline)) int first(int x) {
+  #ifdef FIXED
+    if (x < 0 && HAS(4)) return printk("negative");
+  #endif
+    return HAS(1) ? printk("one") : x;
+  }
+  __attribute__((noinline)) int second(int x) { return HAS(2) ? printk("two") : x; }
+  __attribute__((noinline)) int third(int x) { return HAS(OTHER) ? printk("three") : x; }
+)";
+
+TEST(ModuleImage, TestsOfFeaturesComeWithTheirFunction) {
+  MiniKernel kernel(std::string("#define OTHER 8\n") + feature_tests);
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  ASSERT_EQ(image.functions.size(), 1u);  // not those behind it, whose tests moved
+  EXPECT_EQ(image.functions[0].old.name, "first");
+  elf::Image object = written(image);
+  const elf::Section* text = object.section(".text");
+  ASSERT_NE(text, nullptr);
+  size_t references = 0;
+  for (const OutsideReference& reference : image.references)
+    references += reference.symbol.name == "flags";
+  EXPECT_EQ(references, 2u);
+}
+
+TEST(ModuleImage, AnotherTestOfAFeatureIsAChange) {
+  MiniKernel kernel(
+      std::string("#ifdef FIXED\n#define OTHER 16\n#else\n#define OTHER 8\n#endif\n") +
+      feature_tests);
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  std::set<std::string> replaced;
+  for (const ReplacedFunction& function : image.functions) replaced.insert(function.old.name);
+  EXPECT_THAT(replaced, UnorderedElementsAre("first", "third"));
+}
+
+TEST(ModuleImage, AKeyOfAModuleCannotComeLater) {
+  MiniKernel kernel(source);
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  kernel.build.write("key.c", "int key = 1;");
+  kernel.build.sh("gcc -c key.c -o key.o && ld -r --build-id -o owner.ko key.o");
+  auto owner = ShippedObject::open("owner", kernel.build.path("owner.ko"));
+  ASSERT_TRUE(owner.ok()) << owner.error().text();
+  auto add = [&](const char* name) {
+    uint32_t section =
+        image.object.add_section({name, SHT_PROGBITS, SHF_ALLOC, 0, 8, 0, 16, Bytes(16, 0), {}});
+    image.references.push_back({{section, 8}, owner->get(), {"key", 0, 0, 4}, 0, R_X86_64_PC64});
+  };
+  const size_t before = image.references.size();
+  add("__jump_table");
+  add(".static_call_sites");
+  add(".rodata.of_the_test");
+  auto status = write_kcare_sections(image, {1, "K", "6.1.0", "6.1.1", ""});
+  ASSERT_TRUE(status.ok()) << status.error().text();
+  elf::Image object = written(image);
+  const elf::Section* records = object.section(KCARE_SEC_RELOCS);
+  ASSERT_NE(records, nullptr);
+  std::vector<uint32_t> flags;
+  for (size_t i = before; i < before + 3; ++i)
+    flags.push_back(
+        *records->bytes.read<uint32_t>(i * sizeof(kcare_reloc) + offsetof(kcare_reloc, flags)));
+  EXPECT_EQ(flags, (std::vector<uint32_t>{0, 0, KCARE_RELOC_LATE}));
+}
+
 }  // namespace
 }  // namespace livecare::builder

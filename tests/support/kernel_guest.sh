@@ -1,0 +1,53 @@
+# Shell functions: the guest that a case of kernel_coverage is tried in. Sourced by it; expects
+# $root, $bin, $key, $out, $release, $share and vm() of tests/vm/lib.sh.
+
+# Programs that the load runs, with their libraries, besides busybox.
+load_programs="ip tc nft bridge ethtool mkfs.btrfs btrfs mkfs.xfs mkfs.f2fs mkfs.vfat mkfs.exfat mkfs.ext4 mke2fs
+  mkfs.udf genisoimage mksquashfs dmsetup mdadm ipset wg conntrack keyctl iptables"
+
+add_program() {  # FILE NAME
+  cp -L "$1" "$share/bin/$2"
+  ldd "$1" 2>/dev/null | grep -o '/[^ ]*' | while read -r library; do
+    [ -e "$share/lib/${library##*/}" ] || cp -L "$library" "$share/lib/"
+  done
+}
+
+make_guest() {
+  local program path
+  mkdir -p "$share/bin" "$share/lib"
+  for program in $load_programs; do
+    path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program") && add_program "$path" "$program"
+  done
+  cp -r /usr/lib/x86_64-linux-gnu/xtables "$share/lib/" 2>/dev/null
+  for program in kcarectl kcare-uname; do add_program "$bin/$program" "$program"; done
+  gcc -static -O1 -Wall -Wno-unused-result -o "$share/bin/load" "$root"/tests/vm/load/*.c -lpthread -lrt
+  gcc -static -O2 -Wall -o "$share/bin/kernel_bytes" "$root/tests/vm/kernel_bytes.c"
+  cp "$root/tests/vm/load/load.guest" "$root/tests/vm/load/load_net.guest" "$root/tests/vm/kernel_coverage.guest" "$share/"
+  cp "${key%.key}.pub" "$share/maker.pub"
+}
+
+# Sets the files outcome, reason, stop_ns and executed of a case that was built.
+run_guest() {  # DIR
+  local dir=$1 code reason=""
+  mkdir "$dir/share"
+  cp -rl "$share/." "$dir/share/"
+  cp -r "$dir/server" "$dir/share/"
+  paste -d ' ' <("$json_get" 'functions[].object' < "$dir/build.json") \
+    <("$json_get" 'functions[].name' < "$dir/build.json") > "$dir/share/functions"
+  vm --share "$dir/share" --memory 1536 --timeout "$guest_seconds_max" --console "$dir/console.log" -- \
+    sh /share/kernel_coverage.guest > "$dir/guest.log" 2>&1
+  code=$?
+  rm -rf "$dir/share"
+  sed -n 's/^stop_ns //p' "$dir/guest.log" > "$dir/stop_ns"
+  grep -q '^executed' "$dir/guest.log" && echo yes > "$dir/executed" || echo no > "$dir/executed"
+  if reason=$(grep -m1 '^needs hardware: ' "$dir/guest.log"); then
+    echo skipped > "$dir/outcome"
+  elif [ $code -eq 0 ] && ! grep -q '^FAILED' "$dir/guest.log"; then
+    echo works > "$dir/outcome"
+  else
+    echo failed > "$dir/outcome"
+    reason=$(grep -m1 '^FAILED' "$dir/guest.log" || tail -n 1 "$dir/guest.log")
+  fi
+  echo "${reason#FAILED: }" > "$dir/reason"
+  echo "$(cat "$dir/version" "$dir/path" | paste -sd ' '): $(cat "$dir/outcome") $reason" >&2
+}
