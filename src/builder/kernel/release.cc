@@ -119,6 +119,7 @@ class Preparation {
     std::string name = "linux-modules-" + kernel_.release;
     auto known = apt_.versions(name);
     if (!known.ok() && known.error().code != ErrorCode::not_found) return known.take_error();
+    has_modules_package_ = known.ok();
     if (!known.ok()) name = "linux-image-" + kernel_.release + "-unsigned";
     return fetch(name, kernel_.version, modules_);
   }
@@ -139,6 +140,9 @@ class Preparation {
 
   Status unpack_shipped() {
     fs::path shipped = kernel_.entry / "shipped";
+    // Where the file is; what is a link is at the end of the package, which takes a minute to read.
+    const std::string in_boot = "boot/vmlinux-" + kernel_.release;
+    const std::string beside_modules = "lib/modules/" + kernel_.release + "/vmlinux";
     TRY_STATUS(
         shell("mkdir -p \"$4\"; cd \"$4\"; mkdir image headers; "
               "dpkg-deb --fsys-tarfile \"$3\" | tar -xC headers --wildcards "
@@ -150,15 +154,16 @@ class Preparation {
               "rm -r image headers; "
               "find modules -name '*.ko.xz' -exec xz -d {} +; "
               "find modules -name '*.ko.zst' -exec zstd -q -d --rm {} +; "
-              // tar ends after the one member, so the rest is not unpacked at all. What is a link
-              // in one release is the file in the other.
-              "for file in boot/vmlinux-$5 lib/modules/$5/vmlinux; do "
+              // tar ends after the one member, so the rest is not unpacked at all.
+              "for file in \"$6\" \"$7\"; do "
               "[ -s debug ] || (dpkg-deb --fsys-tarfile \"$2\" 2>/dev/null || true) | "
               "tar -xO --occurrence=1 \"./usr/lib/debug/$file\" > debug 2>/dev/null || true; "
               "done; "
               "objcopy --strip-debug --keep-file-symbols --remove-section='.rela*' debug vmlinux; "
               "rm debug",
-              {modules_, symbols_, headers_, shipped, kernel_.release}));
+              {modules_, symbols_, headers_, shipped, kernel_.release,
+               has_modules_package_ ? beside_modules : in_boot,
+               has_modules_package_ ? in_boot : beside_modules}));
     return ok_status();
   }
 
@@ -246,6 +251,7 @@ class Preparation {
   KernelRelease& kernel_;
   const PrepareOptions& options_;
   fs::path modules_, symbols_, headers_, source_;
+  bool has_modules_package_ = false;
 };
 
 bool load(KernelRelease& kernel) {
