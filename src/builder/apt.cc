@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "builder/suite.h"
 
 namespace livecare::builder {
 
@@ -129,26 +130,9 @@ std::string with_sources(std::string_view text, bool is_deb822) {
   return out;
 }
 
-Result<Apt> Apt::open(const fs::path& directory) {
-  Apt apt(fs::absolute(directory));
-  for (const char* part : {"lists/partial", "cache/archives/partial", "sources"}) {
-    std::error_code failure;
-    fs::create_directories(apt.directory_ / part, failure);
-    if (failure)
-      return make_error(ErrorCode::io, (apt.directory_ / part).native(), "cannot make it: {}",
-                        failure.message());
-  }
-  bool changed = false;
-  TRY_STATUS(apt.write_sources(changed));
-  std::error_code missing;
-  fs::path stamp = apt.directory_ / "updated";
-  auto time = fs::last_write_time(stamp, missing);
-  if (changed || missing || fs::file_time_type::clock::now() - time > lists_age_max)
-    TRY_STATUS(apt.update());
-  return apt;
-}
+namespace {
 
-Status Apt::write_sources(bool& changed) const {
+Result<std::vector<fs::path>> source_files() {
   std::vector<fs::path> files;
   std::error_code ignored;
   if (fs::exists("/etc/apt/sources.list", ignored)) files.emplace_back("/etc/apt/sources.list");
@@ -159,6 +143,68 @@ Status Apt::write_sources(bool& changed) const {
   if (files.empty())
     return make_error(ErrorCode::not_found, "/etc/apt",
                       "no sources file; add one with the distribution's archive");
+  return files;
+}
+
+}  // namespace
+
+Status Apt::make_directories() const {
+  for (const char* part : {"lists/partial", "cache/archives/partial", "sources"}) {
+    std::error_code failure;
+    fs::create_directories(directory_ / part, failure);
+    if (failure)
+      return make_error(ErrorCode::io, (directory_ / part).native(), "cannot make it: {}",
+                        failure.message());
+  }
+  return ok_status();
+}
+
+Status Apt::update_when_old(bool changed) const {
+  std::error_code missing;
+  auto time = fs::last_write_time(directory_ / "updated", missing);
+  if (changed || missing || fs::file_time_type::clock::now() - time > lists_age_max)
+    return update();
+  return ok_status();
+}
+
+Result<Apt> Apt::open(const fs::path& directory) {
+  Apt apt(fs::absolute(directory));
+  TRY_STATUS(apt.make_directories());
+  bool changed = false;
+  TRY_STATUS(apt.write_sources(changed));
+  TRY_STATUS(apt.update_when_old(changed));
+  return apt;
+}
+
+Result<Apt> Apt::open_suite(const fs::path& directory, const std::string& suite) {
+  Apt apt(fs::absolute(directory));
+  apt.is_other_suite_ = true;
+  TRY_STATUS(apt.make_directories());
+  bool changed = false;
+  TRY_STATUS(apt.write_suite(suite, changed));
+  TRY_STATUS(apt.update_when_old(changed));
+  return apt;
+}
+
+Status Apt::write_suite(const std::string& suite, bool& changed) const {
+  TRY(std::vector<fs::path> files, source_files());
+  std::string all;
+  for (const fs::path& file : files) {
+    TRY(std::string text, read_text(file));
+    all += text + "\n";
+  }
+  std::string wanted = suite_sources(mirrors_of(all), suite);
+  if (wanted.empty())
+    return make_error(ErrorCode::not_found, suite,
+                      "no Debian mirror in /etc/apt/sources.list.d that could serve it");
+  auto before = read_text(sources_file());
+  if (before.ok() && *before == wanted) return ok_status();
+  changed = true;
+  return write_file_atomic(sources_file(), ByteView(wanted));
+}
+
+Status Apt::write_sources(bool& changed) const {
+  TRY(std::vector<fs::path> files, source_files());
   for (const fs::path& file : files) {
     TRY(std::string text, read_text(file));
     std::string wanted = with_sources(text, file.extension() == ".sources");
@@ -186,6 +232,10 @@ std::vector<std::string> Apt::command(const std::vector<std::string>& arguments)
     full.push_back("-o");
     full.push_back(option);
   }
+  // What is installed here says nothing about another suite, and an old one's lists have expired.
+  if (is_other_suite_)
+    full.insert(full.end(),
+                {"-o", "Dir::State::status=/dev/null", "-o", "Acquire::Check-Valid-Until=false"});
   full.insert(full.end(), arguments.begin() + 1, arguments.end());
   return full;
 }

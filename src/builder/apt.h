@@ -40,6 +40,10 @@ class Apt {
  public:
   // directory: where lists and caches are kept; made when missing.
   static Result<Apt> open(const std::filesystem::path& directory);
+  // As open(), but another suite of the mirror that this machine's sources name, with a directory
+  // of its own. Its sources file, for who makes a tree of the suite, is sources_file().
+  static Result<Apt> open_suite(const std::filesystem::path& directory, const std::string& suite);
+  std::filesystem::path sources_file() const { return directory_ / "sources" / "suite.list"; }
 
   // "NAME=VERSION" where NAME is a source or binary package. An error lists the versions there are.
   Result<SourceVersion> resolve(const std::string& name, const std::string& version) const;
@@ -68,10 +72,14 @@ class Apt {
  private:
   explicit Apt(std::filesystem::path directory) : directory_(std::move(directory)) {}
   std::vector<std::string> command(const std::vector<std::string>& arguments) const;
+  Status make_directories() const;
   Status write_sources(bool& changed) const;
+  Status write_suite(const std::string& suite, bool& changed) const;
+  Status update_when_old(bool changed) const;
   Status complete_source(const SourceVersion& source, const std::filesystem::path& work) const;
 
   std::filesystem::path directory_;
+  bool is_other_suite_ = false;
 };
 
 }  // namespace livecare::builder

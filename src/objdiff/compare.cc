@@ -130,8 +130,33 @@ bool Comparer::same_atom_target(const Ref& original, const Ref& patched) {
     return original.at == patched.at && !code_difference(original.atom, patched.atom);
   if (a.is_code() || b.is_code()) return paired && original.at == patched.at;
   if (a.writable || b.writable || a.thread_local_ || b.thread_local_)
-    return paired && original.at == patched.at;
+    return (paired && original.at == patched.at) || same_entry(original, patched);
   return same_read_only(original, patched);
+}
+
+Status Comparer::read_owners(const ObjectMap& map, EntryOwners& owners) {
+  TRY(std::vector<KernelEntry> entries, read_kernel_entries(map.image()));
+  for (const KernelEntry& entry : entries)
+    owners[{entry.section, entry.offset}] =
+        map.find(entry.owner_section, static_cast<int64_t>(entry.owner_offset));
+  return ok_status();
+}
+
+Status Comparer::know_kernel_tables() {
+  TRY_STATUS(read_owners(original_, original_owners_));
+  return read_owners(patched_, patched_owners_);
+}
+
+bool Comparer::same_entry(const Ref& original, const Ref& patched) const {
+  auto owner_of = [](const ObjectMap& map, const EntryOwners& owners, const Ref& ref) {
+    const Atom& atom = map.atom(ref.atom);
+    auto found = owners.find({atom.section, atom.offset + static_cast<uint64_t>(ref.at)});
+    return found == owners.end() ? Place{} : found->second;
+  };
+  Place before = owner_of(original_, original_owners_, original);
+  Place after = owner_of(patched_, patched_owners_, patched);
+  return before.atom != no_atom && after.atom != no_atom && before.at == after.at &&
+         pairing_.original_of[after.atom] == before.atom;
 }
 
 bool Comparer::same_read_only(const Ref& original, const Ref& patched) {

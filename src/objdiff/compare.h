@@ -35,6 +35,9 @@ class Comparer {
   bool same_target(const Ref& original, const Ref& patched);
   // To be called when the pairing changed.
   void forget();
+  // Code may refer to its own entries of the kernel's tables, whose content is compared elsewhere
+  // (KernelEntries). An error for tables that cannot be read.
+  Status know_kernel_tables();
 
  private:
   using Key = std::pair<AtomId, AtomId>;
@@ -46,6 +49,7 @@ class Comparer {
   bool settle(AtomId original, AtomId patched);
   bool same_data_once(AtomId original, AtomId patched);
   bool same_atom_target(const Ref& original, const Ref& patched);
+  bool same_entry(const Ref& original, const Ref& patched) const;
   bool same_read_only(const Ref& original, const Ref& patched);
   bool same_pieces(Piece original, Piece patched, bool tolerate_padding);
   bool same_strings(const Ref& original, const Ref& patched) const;
@@ -57,6 +61,10 @@ class Comparer {
   const ObjectMap& patched_;
   const Pairing& pairing_;
   LineShifts line_shifts_;
+  // Of the entries of the kernel's tables, by section and offset: the code they are about.
+  using EntryOwners = std::map<std::pair<uint32_t, uint64_t>, Place>;
+  static Status read_owners(const ObjectMap& map, EntryOwners& owners);
+  EntryOwners original_owners_, patched_owners_;
   // Pairs that are proved different stay so; "the same" may rest on an assumption about a cycle,
   // so it holds for one round only.
   std::set<Key> different_;

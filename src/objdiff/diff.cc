@@ -89,6 +89,7 @@ Result<Diff> diff(const elf::Image& original, const elf::Image& patched, const O
   Diff out;
   std::optional<KernelEntries> kernel;
   if (options.kernel) {
+    TRY_STATUS(comparer.know_kernel_tables());
     TRY(KernelEntries entries, KernelEntries::make(before, after, pairing, comparer));
     kernel.emplace(std::move(entries));
   }

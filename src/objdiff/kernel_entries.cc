@@ -87,7 +87,7 @@ bool KernelEntries::same(const KernelEntry& original, const KernelEntry& patched
     if (!before || !after || !same_piece(*before, *after)) return false;
   }
   return same_range(original.section, original.offset, patched.section, patched.offset,
-                    original.size, original.table->replacement, original.table->line);
+                    original.size, original.table->replacement, line_offset(original));
 }
 
 bool KernelEntries::same_piece(const Replacement& original, const Replacement& patched) {

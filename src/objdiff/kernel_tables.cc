@@ -3,7 +3,8 @@
 // every entry has a relocation at the owner's place. A table that no size fits is an error: half an
 // entry would be worse than none.
 //
-// Sources: struct bug_entry, exception_table_entry, jump_entry, alt_instr (12 bytes before Linux
+// Sources: struct bug_entry (16 bytes since Linux 6.19, with a format; 8 without
+// CONFIG_DEBUG_BUGVERBOSE), exception_table_entry, jump_entry, alt_instr (12 bytes before Linux
 // 6.3, 14 since), paravirt_patch_site (padded to 16; the last one may lack the padding),
 // static_call_site, orc_entry's address table, all of Linux 5.10 to 7.x on x86-64.
 #include "objdiff/kernel_tables.h"
@@ -17,9 +18,10 @@ namespace livecare::objdiff {
 namespace {
 
 constexpr uint64_t paravirt_entry_bytes_min = 10;
+constexpr uint64_t entry_bytes_without_line = 8;
 
 constexpr auto tables = std::to_array<KernelTable>({
-    {"__bug_table", {12, 8}, 0, false, 8},
+    {"__bug_table", {12, 16, 8}, 0, false, 4},
     {"__ex_table", {12, 8}, 0, false},
     {"__jump_table", {16}, 0, false},
     {".altinstructions", {12, 14, 13}, 0, false, -1, 4},
@@ -105,6 +107,11 @@ const KernelTable* kernel_table(std::string_view section) {
   for (const KernelTable& table : tables)
     if (table.section == section) return &table;
   return nullptr;
+}
+
+int line_offset(const KernelEntry& entry) {
+  if (entry.table->line < 0 || entry.size <= entry_bytes_without_line) return -1;
+  return static_cast<int>(entry.size) - entry.table->line;
 }
 
 Result<std::vector<KernelEntry>> read_kernel_entries(const elf::Image& image) {

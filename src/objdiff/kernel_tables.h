@@ -25,10 +25,14 @@ struct KernelTable {
   uint8_t owner;  // offset of the reference to the place in code
   // Made anew by compiler and objtool from the code alone: equal code has equal entries.
   bool follows_from_code;
-  int8_t line = -1;         // offset of a 16-bit line number
+  int8_t line = -1;         // from the end of an entry, that of a 16-bit line number
   int8_t replacement = -1;  // offset of a reference to code that is copied over the place; its
                             // length is the last byte of the entry
 };
+
+struct KernelEntry;
+// Offset of the entry's line number; -1 without one.
+int line_offset(const KernelEntry& entry);
 
 // Null for a section that is no such table.
 const KernelTable* kernel_table(std::string_view section);

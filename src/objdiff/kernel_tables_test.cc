@@ -68,6 +68,35 @@ TEST_P(KernelTables, WhatAnEntrySaysIsPartOfItsFunction) {
   expect_changed(diff_kernel(source, source, {"-DNEW=\"nop\""}), {"chooses"});
 }
 
+// As since Linux 7.x: 16 bytes with a format, and code that gives its entry away.
+constexpr const char* giving_source = R"(
+  #define WARN(condition, format, flags) do { if (__builtin_expect(!!(condition), 0)) { void *bug; \
+    __asm__ volatile("lea (2f)(%%rip), %0\n1: ud2\n.pushsection __bug_table,\"aw\"\n2: .long 1b - .\n" \
+      ".long %c1 - .\n.long %c2 - .\n.word %c3, %c4\n.popsection" \
+      : "=r"(bug) : "i"(format), "i"("t.c"), "i"(__LINE__), "i"(flags)); warned(bug, condition); \
+    } } while (0)
+  void warned(void *bug, int x);
+  int g(int);
+  #ifndef FLAGS
+  #define FLAGS 1
+  #endif
+  #ifndef ADD
+  #define ADD 0
+  #endif
+  //SHIFT
+  int first(int x) { WARN(x < 0, "%d", FLAGS); if (ADD) WARN(x > 9, "%d!", 1); return g(x); }
+  int second(int x) { WARN(x < 9, "%d.", 1); return g(x); }
+)";
+
+TEST_P(KernelTables, CodeThatRefersToItsEntryIsTheSame) {
+  std::string shifted = giving_source;
+  shifted.replace(shifted.find("//SHIFT"), 7, "\n\n\n");
+  expect_nothing(diff_kernel(giving_source, shifted));
+  // The second function's entry lies elsewhere then.
+  expect_changed(diff_kernel(giving_source, giving_source, {"-DADD=1"}), {"first"});
+  expect_changed(diff_kernel(giving_source, giving_source, {"-DFLAGS=3"}), {"first"});
+}
+
 TEST_P(KernelTables, UserSpaceGoesOnRefusing) {
   Diff diff = diff_texts(source, source, ".c", {}, {}, {"-DADD=1"});
   expect_refused(diff, "warns", "entries in the section");

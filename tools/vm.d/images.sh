@@ -61,7 +61,7 @@ fetch_package() { # ARCH DIR NAME...
 apt_get() { # CONFIG DIR NAME
   local config=$1 dir=$2 name=$3
   # Quiet when the package is unknown; a package that is known and does not come is said.
-  [ -n "$(APT_CONFIG=$config apt-cache show "$name" 2> /dev/null | grep '^Filename')" ] || return 1
+  APT_CONFIG=$config apt-cache show "$name" 2> /dev/null | grep '^Filename' > /dev/null || return 1
   (cd "$dir" && APT_CONFIG=$config apt-get -q -o APT::Sandbox::User=root download "$name" > apt.log 2>&1) && return 0
   sed 's/^/tools\/vm: /' "$dir/apt.log" >&2
   return 1

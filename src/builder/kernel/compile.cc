@@ -50,7 +50,7 @@ Status compile(const KernelRelease& kernel, const std::vector<KernelObject*>& ob
     fs::remove(kernel.tree() / object->object(), ignored);
     targets.push_back(object->object());
   }
-  TRY(CommandResult result, run({.arguments = kernel.make(targets), .directory = kernel.tree()}));
+  TRY(CommandResult result, run(kernel.command(kernel.make(targets), kernel.tree())));
   for (KernelObject* object : objects) {
     if (fs::exists(kernel.tree() / object->object(), ignored)) continue;
     object->absent = true;

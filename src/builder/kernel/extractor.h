@@ -73,6 +73,7 @@ class Extractor {
   Reached reach_undefined(uint32_t unit, uint32_t symbol, const std::string& owner);
   Reached reach_code(uint32_t unit, uint32_t symbol, int64_t offset, Use use,
                      const std::string& owner);
+  Reached reach_entry(uint32_t unit, uint32_t section, int64_t offset, const std::string& owner);
   Reached reach_data(uint32_t unit, uint32_t symbol, const std::string& owner);
   Reached reach_shipped(uint32_t unit, uint32_t patched_symbol, const std::string& owner);
   Reached place_in(const ShippedObject& home, uint64_t address, std::string_view name,
@@ -88,6 +89,8 @@ class Extractor {
   std::vector<Piece> pieces_;
   std::map<std::tuple<uint32_t, uint32_t, uint64_t>, uint32_t> piece_index_;
   std::deque<uint32_t> open_;
+  // Where entries of the kernel's tables went: by unit, section and offset.
+  std::map<std::tuple<uint32_t, uint32_t, uint64_t>, SectionPlace> entry_places_;
   std::map<std::string, uint32_t, std::less<>> out_sections_;
   std::map<std::string, uint32_t, std::less<>> exported_symbols_;
   struct NewGlobal {

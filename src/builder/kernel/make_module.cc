@@ -62,7 +62,7 @@ Result<fs::path> make_module(const KernelRelease& kernel, const std::string& nam
   TRY_STATUS(write_file_atomic(work / ".patch_code.o.cmd",
                                ByteView(std::string_view("deps_patch_code.o := \\\n none\n"))));
   auto arguments = kernel.make({"M=" + work.native(), "KBUILD_MODPOST_WARN=1", "modules"});
-  TRY(CommandResult result, run({.arguments = arguments, .directory = kernel.tree()}));
+  TRY(CommandResult result, run(kernel.command(arguments, kernel.tree(), {work})));
   fs::path module = work / (name + ".ko");
   std::error_code ignored;
   if (result.exit_code != 0 || !fs::exists(module, ignored))
@@ -97,9 +97,10 @@ Status sign_module(const KernelRelease& kernel, const ModuleKey& key, const fs::
   TRY(std::string config, read_text(kernel.entry / "shipped" / "config"));
   std::string hash = config_value(config, "CONFIG_MODULE_SIG_HASH");
   if (hash.empty()) hash = "sha256";
-  auto done =
-      run_checked({.arguments = {(kernel.tree() / "scripts/sign-file").native(), hash,
-                                 key.key.native(), key.certificate.native(), module.native()}});
+  fs::path tool = kernel.tree() / "scripts/sign-file";
+  auto done = run_checked(kernel.command(
+      {tool.native(), hash, key.key.native(), key.certificate.native(), module.native()}, {},
+      {key.key.parent_path(), key.certificate.parent_path(), module.parent_path()}));
   if (!done.ok()) return done.take_error();
   return ok_status();
 }

@@ -268,6 +268,7 @@ void Extractor::emit(uint32_t index) {
     if (auto why = objdiff::kernel_code_refusal(section); !why.empty())
       refuse(piece.owner, section, std::string(why));
     check_jumps_out(piece);
+    emit_entries(index);
   }
   for (const elf::Relocation& relocation : patched.relocations(piece.section)) {
     if (relocation.offset < piece.offset || relocation.offset >= piece.offset + piece.size)
@@ -276,7 +277,6 @@ void Extractor::emit(uint32_t index) {
     Use use = piece.code && is_branch(relocation) ? Use::branch : Use::address;
     relocate(piece.unit, relocation, piece.section, place, use, piece.owner);
   }
-  if (piece.code) emit_entries(index);
 }
 
 // A jump that the assembler resolved, out of a piece that is not a whole section.
@@ -327,6 +327,7 @@ void Extractor::emit_entry(uint32_t index, const KernelEntry& entry) {
   const elf::Section& table = patched.sections()[entry.section];
   uint32_t to = table_section(table);
   SectionPlace at{to, image_.object.section(to).bytes.size()};
+  entry_places_[{piece.unit, entry.section, entry.offset}] = at;
   Bytes bytes = table.bytes.slice(entry.offset, entry.size)->copy();
   SectionPlace site{piece.place.section, piece.place.offset + entry.owner_offset - piece.offset};
   std::string_view name = entry.table->section;

@@ -170,6 +170,36 @@ TEST(ModuleImage, AnUnknownNameIsRefused) {
   EXPECT_THAT(refusals(kernel.extracted()), HasSubstr("nowhere"));
 }
 
+// Since Linux 7.x a WARN gives its entry of the bug table away.
+TEST(ModuleImage, CodeFindsItsOwnEntryOfATable) {
+  MiniKernel kernel(R"(
+    int hidden(int);
+    void take(void *entry) { hidden(entry != 0); }
+    #define WARN(number) do { void *bug; \
+      __asm__ volatile("lea (2f)(%%rip), %0\n1: ud2\n.pushsection __bug_table,\"aw\"\n" \
+        "2: .long 1b - ., 0, 0\n.word " #number ", 1\n.popsection" : "=r"(bug)); \
+      take(bug); } while (0)
+    int shipped(int x) { if (x) WARN(1); return hidden(x); }
+    int work(int x) {
+    #ifdef FIXED
+      if (x > 1) WARN(2);
+    #endif
+      if (x) WARN(3);
+      return hidden(x); })");
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  ASSERT_EQ(image.functions.size(), 1u);
+  elf::Image object = written(image);
+  const elf::Section* table = object.section("__bug_table");
+  ASSERT_NE(table, nullptr);
+  ASSERT_EQ(table->size, 2u * 16);
+  std::vector<uint64_t> given;
+  for (const elf::Relocation& relocation : object.relocations(object.section(".text")->index))
+    if (object.symbols()[relocation.symbol].section == table->index)
+      given.push_back(static_cast<uint64_t>(relocation.addend + 4));
+  EXPECT_THAT(given, UnorderedElementsAre(0, 16));
+}
+
 TEST(ModuleImage, Hooks) {
   const std::string text = R"(
     int hidden(int);

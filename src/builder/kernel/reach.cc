@@ -167,6 +167,22 @@ Extractor::Reached Extractor::reach_code(uint32_t unit, uint32_t index, int64_t 
   return reach_shipped(unit, index, owner);
 }
 
+// The code's own entry of a table, which is emitted before the code's references are looked at: a
+// WARN with arguments gives its entry of the bug table to the function that prints.
+Extractor::Reached Extractor::reach_entry(uint32_t unit, uint32_t section, int64_t offset,
+                                          const std::string& owner) {
+  auto found = entry_places_.find(std::tuple(unit, section, static_cast<uint64_t>(offset)));
+  if (found == entry_places_.end()) {
+    refuse(owner, units_[unit].unit->patched->sections()[section].name,
+           "refers to an entry that is about other code");
+    return {};
+  }
+  Reached out;
+  out.what = Reached::What::inside;
+  out.place = found->second;
+  return out;
+}
+
 Extractor::Reached Extractor::reach_data(uint32_t unit, uint32_t index, const std::string& owner) {
   UnitState& state = units_[unit];
   const elf::Image& patched = *state.unit->patched;
@@ -203,6 +219,13 @@ Extractor::Reached Extractor::reach(uint32_t unit, const elf::Relocation& reloca
   if (reference.what == objdiff::Reference::What::nothing) return {};
   if (reference.what == objdiff::Reference::What::anonymous) {
     const elf::Section& section = patched.sections()[reference.section];
+    if (objdiff::kernel_table(section.name)) {
+      Reached out = reach_entry(unit, reference.section, reference.offset, owner);
+      // As for every reference: the place of the symbol that it is counted from.
+      out.place.offset += named.value - static_cast<uint64_t>(reference.offset);
+      out.symbol_value = named.value;
+      return out;
+    }
     auto extent =
         state.resolver->extent_at(reference.section, static_cast<uint64_t>(reference.offset));
     bool plain = !(section.flags & (SHF_EXECINSTR | SHF_WRITE)) ||

@@ -2,10 +2,12 @@
 // prepared as for out-of-tree modules; that is enough for kbuild to compile any single object as it
 // was compiled for the release. Whether it really was is proved later, function by function.
 //
-// Traps that this avoids. Without pahole olddefconfig drops BTF, and struct module is laid out
-// anew: a stub says the version that the configuration names (nothing else asks it). Kconfig reads
-// other CPUs' Kconfig files, so those are unpacked even though their code is not. The debugging
-// package's vmlinux is the only file taken out of it.
+// A release of another suite than this machine's is built in a tree of that suite, by its own
+// compiler (build_root.h); objtool and sign-file, which kbuild compiles, run there, too.
+//
+// Traps that this avoids: see stubs.h, and: Kconfig reads other CPUs' Kconfig files, so those are
+// unpacked even though their code is not. The debugging package's vmlinux is the only file taken
+// out of it.
 #include "builder/kernel/release.h"
 
 #include <algorithm>
@@ -19,6 +21,8 @@
 #include "base/text.h"
 #include "builder/apt.h"
 #include "builder/cache_entry.h"
+#include "builder/kernel/stubs.h"
+#include "builder/suite.h"
 #include "builder/tree_edit.h"
 
 namespace livecare::builder {
@@ -48,10 +52,39 @@ Status shell(const std::string& script, const std::vector<std::string>& argument
   return ok_status();
 }
 
+std::string symbols_package(const std::string& release) {
+  return "linux-image-" + release + "-dbg";
+}
+
+fs::path apt_directory(const fs::path& cache, const std::string& suite) {
+  return suite.empty() ? cache / "apt" : cache / ("apt-" + suite);
+}
+
+// This machine's own archive, or the suite of Debian that serves the kernel.
+Result<Apt> find_archive(const fs::path& cache, KernelRelease& kernel) {
+  std::vector<std::string> suites = suite_names();
+  suites.insert(suites.begin(), "");
+  for (const std::string& suite : suites) {
+    fs::path directory = apt_directory(cache, suite);
+    auto apt = suite.empty() ? Apt::open(directory) : Apt::open_suite(directory, suite);
+    if (!apt.ok()) return apt.take_error();
+    auto known = apt->versions(symbols_package(kernel.release));
+    if (!known.ok() && known.error().code != ErrorCode::not_found) return known.take_error();
+    if (!known.ok()) continue;
+    kernel.suite = suite;
+    return apt;
+  }
+  suites.erase(suites.begin());
+  return make_error(ErrorCode::not_found, symbols_package(kernel.release),
+                    "is served neither by this machine's sources nor in Debian's suites {}",
+                    fmt::join(suites, ", "));
+}
+
 class Preparation {
  public:
-  Preparation(const Apt& apt, KernelRelease& kernel, const PrepareOptions& options)
-      : apt_(apt), kernel_(kernel), options_(options) {}
+  Preparation(const fs::path& cache, const Apt& apt, KernelRelease& kernel,
+              const PrepareOptions& options)
+      : cache_(cache), apt_(apt), kernel_(kernel), options_(options) {}
 
   Status run() {
     TRY_STATUS(download());
@@ -81,14 +114,24 @@ class Preparation {
                       version);
   }
 
+  // Modules are in a package of their own from 7.x on.
+  Status fetch_modules() {
+    std::string name = "linux-modules-" + kernel_.release;
+    auto known = apt_.versions(name);
+    if (!known.ok() && known.error().code != ErrorCode::not_found) return known.take_error();
+    has_modules_package_ = known.ok();
+    if (!known.ok()) name = "linux-image-" + kernel_.release + "-unsigned";
+    return fetch(name, kernel_.version, modules_);
+  }
+
   Status download() {
     Stopwatch watch;
-    log(LogLevel::info, "{}: fetching the image, its symbols, headers and source", kernel_.release);
+    log(LogLevel::info, "{}: fetching the image, its symbols, headers and source{}",
+        kernel_.release, kernel_.suite.empty() ? "" : " of " + kernel_.suite);
     Heartbeat heartbeat("fetching the kernel " + kernel_.release);
-    std::string image = "linux-image-" + kernel_.release;
-    TRY_STATUS(fetch(image + "-unsigned", "", image_));
-    TRY_STATUS(fetch(image + "-dbg", kernel_.version, symbols_));
-    TRY_STATUS(fetch("linux-headers-" + kernel_.release, kernel_.version, headers_));
+    TRY_STATUS(fetch("linux-headers-" + kernel_.release, "", headers_));
+    TRY_STATUS(fetch_modules());
+    TRY_STATUS(fetch(symbols_package(kernel_.release), kernel_.version, symbols_));
     TRY(std::string source, kernel_source_package(kernel_.version));
     TRY_STATUS(fetch(source, kernel_.version, source_));
     kernel_.seconds["download"] = watch.seconds();
@@ -97,20 +140,30 @@ class Preparation {
 
   Status unpack_shipped() {
     fs::path shipped = kernel_.entry / "shipped";
+    // Where the file is; what is a link is at the end of the package, which takes a minute to read.
+    const std::string in_boot = "boot/vmlinux-" + kernel_.release;
+    const std::string beside_modules = "lib/modules/" + kernel_.release + "/vmlinux";
     TRY_STATUS(
-        shell("mkdir -p \"$4\"; cd \"$4\"; "
-              "dpkg-deb --fsys-tarfile \"$1\" | tar -x --wildcards --strip-components=2 "
-              "'./boot/config-*'; mv config-* config; "
-              "mkdir -p image; dpkg-deb --fsys-tarfile \"$1\" | tar -xC image --wildcards "
-              "'*/modules/*'; mv \"$(find image -type d -path \"*/modules/$5\")\" modules; "
-              "rm -r image; "
+        shell("mkdir -p \"$4\"; cd \"$4\"; mkdir image headers; "
+              "dpkg-deb --fsys-tarfile \"$3\" | tar -xC headers --wildcards "
+              "'*/.config' '*/Module.symvers'; "
+              "mv \"$(find headers -name .config)\" config; "
+              "mv \"$(find headers -name Module.symvers)\" symvers; "
+              "dpkg-deb --fsys-tarfile \"$1\" | tar -xC image --wildcards '*/modules/*'; "
+              "mv \"$(find image -type d -path \"*/modules/$5\")\" modules; "
+              "rm -r image headers; "
+              "find modules -name '*.ko.xz' -exec xz -d {} +; "
+              "find modules -name '*.ko.zst' -exec zstd -q -d --rm {} +; "
               // tar ends after the one member, so the rest is not unpacked at all.
-              "(dpkg-deb --fsys-tarfile \"$2\" 2>/dev/null || true) | tar -xO --occurrence=1 "
-              "\"./usr/lib/debug/boot/vmlinux-$5\" > debug; "
+              "for file in \"$6\" \"$7\"; do "
+              "[ -s debug ] || (dpkg-deb --fsys-tarfile \"$2\" 2>/dev/null || true) | "
+              "tar -xO --occurrence=1 \"./usr/lib/debug/$file\" > debug 2>/dev/null || true; "
+              "done; "
               "objcopy --strip-debug --keep-file-symbols --remove-section='.rela*' debug vmlinux; "
-              "rm debug; "
-              "dpkg-deb --fsys-tarfile \"$3\" | tar -xO --wildcards '*/Module.symvers' > symvers",
-              {image_, symbols_, headers_, shipped, kernel_.release}));
+              "rm debug",
+              {modules_, symbols_, headers_, shipped, kernel_.release,
+               has_modules_package_ ? beside_modules : in_boot,
+               has_modules_package_ ? in_boot : beside_modules}));
     return ok_status();
   }
 
@@ -138,20 +191,20 @@ class Preparation {
     if (kernel_.compiler.empty())
       return make_error(ErrorCode::unsupported, kernel_.release,
                         "its configuration does not say which compiler made it");
+    if (!kernel_.suite.empty()) {
+      TRY(kernel_.root,
+          BuildRoot::make(cache_, kernel_.suite, apt_, compiler_package(kernel_.compiler)));
+    }
     TRY_STATUS(check_compiler(compiler));
-    std::string pahole = config_value(config, "CONFIG_PAHOLE_VERSION");
-    if (pahole.size() == 3) kernel_.pahole = pahole.substr(0, 1) + "." + pahole.substr(1);
-    std::string stub = "#!/bin/sh\necho v" + kernel_.pahole + "\n";
-    TRY_STATUS(write_file_atomic(kernel_.entry / "pahole", ByteView(stub), 0755));
+    TRY_STATUS(write_stubs(kernel_.entry, kernel_.tree(), config));
     fs::path log_file = kernel_.entry / "prepare.log";
     for (std::vector<std::string> targets :
          {std::vector<std::string>{"olddefconfig"}, std::vector<std::string>{"modules_prepare"}}) {
       unsigned jobs = options_.jobs != 0 ? options_.jobs : std::thread::hardware_concurrency();
       targets.push_back("-j" + std::to_string(std::max(1u, jobs)));
-      auto made = run_checked({.arguments = kernel_.make(targets),
-                               .directory = kernel_.tree(),
-                               .output_file = log_file});
-      if (!made.ok())
+      Command command = kernel_.command(kernel_.make(targets), kernel_.tree());
+      command.output_file = log_file;
+      if (auto made = run_checked(command); !made.ok())
         return make_error(ErrorCode::io, kernel_.release,
                           "make {} failed; see {} (flex, bison, bc, libelf-dev and libssl-dev are "
                           "needed)",
@@ -171,7 +224,7 @@ class Preparation {
   }
 
   Status check_compiler(const std::string& wanted) {
-    auto shown = run_checked({.arguments = {kernel_.compiler, "--version"}});
+    auto shown = run_checked(kernel_.command({kernel_.compiler, "--version"}, {}));
     if (!shown.ok())
       return make_error(ErrorCode::not_found, kernel_.compiler,
                         "made the kernel {} and is not installed here; install it, or use a chroot "
@@ -189,14 +242,16 @@ class Preparation {
                      {"release", kernel_.release},
                      {"package_version", kernel_.version},
                      {"compiler", kernel_.compiler},
-                     {"pahole", kernel_.pahole}};
+                     {"suite", kernel_.suite}};
     return write_file_atomic(kernel_.entry / "prepared.json", ByteView(document.dump(1) + "\n"));
   }
 
+  const fs::path& cache_;
   const Apt& apt_;
   KernelRelease& kernel_;
   const PrepareOptions& options_;
-  fs::path image_, symbols_, headers_, source_;
+  fs::path modules_, symbols_, headers_, source_;
+  bool has_modules_package_ = false;
 };
 
 bool load(KernelRelease& kernel) {
@@ -208,19 +263,27 @@ bool load(KernelRelease& kernel) {
     return false;
   kernel.version = document.value("package_version", "");
   kernel.compiler = document.value("compiler", "");
-  kernel.pahole = document.value("pahole", "");
+  kernel.suite = document.value("suite", "");
   return !kernel.version.empty() && !kernel.compiler.empty();
 }
 
 }  // namespace
 
+Command KernelRelease::command(std::vector<std::string> arguments, const fs::path& directory,
+                               const std::vector<fs::path>& also) const {
+  std::vector<fs::path> directories = {entry, headers};
+  directories.insert(directories.end(), also.begin(), also.end());
+  Command out = root.command(std::move(arguments), directories);
+  out.directory = directory;
+  return out;
+}
+
 std::vector<std::string> KernelRelease::make(const std::vector<std::string>& targets) const {
-  std::vector<std::string> arguments = {"make",
-                                        "ARCH=x86",
-                                        "CC=" + compiler,
-                                        "HOSTCC=" + compiler,
-                                        "PAHOLE=" + (entry / "pahole").native(),
-                                        "KERNELRELEASE=" + release};
+  std::vector<std::string> arguments = {
+      "make", "ARCH=x86", "CC=" + compiler, "HOSTCC=" + compiler, "KERNELRELEASE=" + release,
+  };
+  auto stubs = stub_variables(entry);
+  arguments.insert(arguments.end(), stubs.begin(), stubs.end());
   arguments.insert(arguments.end(), targets.begin(), targets.end());
   return arguments;
 }
@@ -232,18 +295,34 @@ Result<KernelRelease> prepare_kernel(const std::string& release, const PrepareOp
   KernelRelease kernel;
   kernel.release = release;
   kernel.entry = cache / "kernels" / release;
-  TRY(fs::path tools, install_tools(cache));
-  kernel.headers = tools / "include";
+  TRY(fs::path installed, install_tools(cache));
+  kernel.headers = installed / "include";
   TRY(kernel.lock, lock_entry(kernel.entry));
   if (load(kernel)) {
     kernel.was_cached = true;
     TRY_STATUS(restore_tree(kernel.entry));
+    TRY(std::string config, read_text(kernel.entry / "shipped" / "config"));
+    TRY_STATUS(write_stubs(kernel.entry, kernel.tree(), config));
+    if (kernel.suite.empty()) return kernel;
+    auto root = BuildRoot::open(cache, kernel.suite);
+    if (!root.ok()) {
+      TRY(Apt apt, Apt::open_suite(apt_directory(cache, kernel.suite), kernel.suite));
+      TRY(kernel.root,
+          BuildRoot::make(cache, kernel.suite, apt, compiler_package(kernel.compiler)));
+      return kernel;
+    }
+    kernel.root = std::move(*root);
     return kernel;
   }
   TRY_STATUS(clear_entry(kernel.entry));
-  TRY(Apt apt, Apt::open(cache / "apt"));
-  TRY_STATUS(Preparation(apt, kernel, options).run());
+  TRY(Apt apt, find_archive(cache, kernel));
+  TRY_STATUS(Preparation(cache, apt, kernel, options).run());
   return kernel;
+}
+
+std::string compiler_package(const std::string& compiler) {
+  size_t at = compiler.rfind("gcc-");
+  return at == std::string::npos ? compiler : compiler.substr(at);
 }
 
 Result<std::string> kernel_source_package(const std::string& version) {

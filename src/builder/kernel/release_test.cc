@@ -16,6 +16,11 @@ TEST(KernelRelease, SourcePackageOfAVersion) {
   EXPECT_FALSE(kernel_source_package("7").ok());
 }
 
+TEST(KernelRelease, PackageOfACompiler) {
+  EXPECT_EQ(compiler_package("gcc-10"), "gcc-10");
+  EXPECT_EQ(compiler_package("x86_64-linux-gnu-gcc-14"), "gcc-14");
+}
+
 TEST(KernelRelease, NamesThatAreNone) {
   EXPECT_TRUE(is_release_name("6.1.0-47-cloud-amd64"));
   EXPECT_FALSE(is_release_name("6.1.0/../x"));
