@@ -273,8 +273,8 @@ constexpr const char* feature_tests = R"(
   int flags;
   #define HAS(bit) ({ __label__ yes, no, end; int r; \
     asm goto("jmp 6f\n .pushsection .altinstr_aux,\"ax\"\n" \
-             "6: testb $" #bit ", flags(%%rip)\n jnz %l[yes]\n jmp %l[no]\n .popsection" \
-             : : : : yes, no); \
+             "6: testb %0, flags(%%rip)\n jnz %l[yes]\n jmp %l[no]\n .popsection" \
+             : : "i"(bit) : : yes, no); \
     yes: r = 1; goto end; no: r = 0; end: r; })
   __attribute__((noinline)) int first(int x) {
   #ifdef FIXED
