@@ -36,13 +36,13 @@ struct kcare_span kcare_module_text(struct module *mod)
 	return span;
 }
 
-/* Is it there? When the patch is loaded. */
+/* Is it there? When the patch is loaded, and when a kept one comes back, which may hold it. */
 int kcare_target_find(struct kcare_patch *patch, unsigned int index, struct kcare_reason *reason)
 {
 	struct kcare_target *target = &patch->targets[index];
 	int error = 0;
 
-	if (!strcmp(target->name, KCARE_VMLINUX)) {
+	if (!strcmp(target->name, KCARE_VMLINUX) || target->mod) {
 		target->present = true;
 		return 0;
 	}
@@ -188,10 +188,13 @@ void kcare_target_detach(struct kcare_patch *patch, unsigned int index)
 		if (patch->ranges[i].part.object == index)
 			patch->parts[i] = (struct kcare_span){};
 	remove_redirects(patch, index);
+	target->present = false;
+	/* What the kernel reads of a kept patch, its static branches, goes on pointing there. */
+	if (patch->kept && target->needed)
+		return;
 	if (target->mod && target->needed)
 		module_put(target->mod);
 	target->mod = NULL;
-	target->present = false;
 }
 
 int kcare_hooks_call(struct kcare_patch *patch, u32 when, unsigned int target)

@@ -10,6 +10,9 @@
 #include "kcare_patch.h"
 #include "place.h"
 
+#ifndef FLAGS
+#define FLAGS 0
+#endif
 #ifndef LATE
 #define LATE KCARE_RELOC_LATE
 #endif
@@ -53,6 +56,7 @@ static const struct kcare_patch_head kcare_head SECTION(KCARE_SEC_HEAD) = {
 	.magic = KCARE_PATCH_MAGIC,
 	.version = KCARE_PATCH_VERSION,
 	.level = 9,
+	.flags = FLAGS,
 	.name_ptr = POINTER(s_name),
 	.release_ptr = POINTER(s_release),
 	.effective_ptr = POINTER(s_release),
