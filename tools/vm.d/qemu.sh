@@ -3,7 +3,8 @@
 # QEMU before 8.1 may go on executing code that another CPU of the guest has just changed (its commit
 # deba78709ae8, "Always lock pages before translation"): a CPU then traps for ever on a breakpoint that
 # is gone, and guests that patch their own kernel hang now and then. So where the installed one is
-# older, the one of Debian's backports is unpacked into the cache; nothing is installed.
+# older, the one of Debian's backports is unpacked into the cache; nothing is installed. Where it cannot be
+# had, the installed one is used, with a warning.
 
 readonly qemu_release_min=8.1
 readonly qemu_packages="qemu-system-x86 qemu-system-common qemu-system-data"
@@ -18,7 +19,11 @@ make_qemu() { # ARCH; sets the array qemu
     return
   fi
   dir=$cache/qemu
-  [ -e "$dir/ready" ] || fetch_qemu "$dir"
+  if [ ! -e "$dir/ready" ] && ! (fetch_qemu "$dir"); then
+    [ -n "$installed" ] || die "$program is not installed; as root: apt-get install qemu-system-x86"
+    echo "tools/vm: with QEMU $installed guests that are patched may hang now and then" >&2
+    return
+  fi
   qemu=("$dir/root/usr/bin/$program" -L "$dir/root/usr/share/qemu" -L /usr/share/seabios -L /usr/lib/ipxe/qemu)
 }
 
