@@ -29,6 +29,7 @@ make_qemu() { # ARCH; sets the array qemu
 
 fetch_qemu() { # DIR
   local dir=$1 name
+  mkdir -p "$cache"
   exec 9> "$cache/lock"
   flock 9
   if [ ! -e "$dir/ready" ]; then
