@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/klog.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -52,6 +53,16 @@ Result<kcare_ioc_switch> argument_of(const SwitchRequest& request) {
     return make_error(ErrorCode::invalid_input, request.module, "is too long for a module's name");
   std::copy(request.module.begin(), request.module.end(), argument.module);
   return argument;
+}
+
+// Its last part; empty where it may not be read.
+std::string read_kernel_log() {
+  constexpr int log_bytes_max = 64 << 10;
+  constexpr int syslog_read_all = 3;  // syslog(2)
+  std::string text(log_bytes_max, '\0');
+  int got = ::klogctl(syslog_read_all, text.data(), log_bytes_max);
+  text.resize(static_cast<size_t>(std::max(got, 0)));
+  return text;
 }
 
 class RunningKernel final : public Kernel {
@@ -209,10 +220,14 @@ class RunningKernel final : public Kernel {
             ErrorCode::permission, module,
             "the kernel does not let it be loaded: not root, kernel.modules_disabled, "
             "or lockdown");
-      default:
+      default: {
+        const char* error = std::strerror(errno);
+        std::string reason = refusal_in_log(read_kernel_log(), module);
+        if (!reason.empty()) return make_error(ErrorCode::refused, module, "{}", reason);
         return make_error(ErrorCode::refused, module,
                           "the kernel refused it: {}; the reason is in the kernel log (dmesg)",
-                          std::strerror(errno));
+                          error);
+      }
     }
   }
 
@@ -273,6 +288,16 @@ Result<std::vector<LoadedPatch>> parse_patches(std::string_view text) {
     patches.push_back(std::move(patch));
   }
   return patches;
+}
+
+std::string refusal_in_log(std::string_view log, std::string_view module) {
+  std::string wanted = fmt::format("kcare: {} is refused", module);
+  size_t at = log.rfind(wanted);
+  if (at == std::string_view::npos) return "";
+  std::string_view line = log.substr(at + wanted.size(), log.find('\n', at) - at - wanted.size());
+  // " (-22): reason"
+  size_t reason = line.find("): ");
+  return std::string(reason == std::string_view::npos ? line : line.substr(reason + 3));
 }
 
 std::unique_ptr<Kernel> open_kernel(const fs::path& root) {

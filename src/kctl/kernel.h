@@ -84,4 +84,8 @@ std::unique_ptr<Kernel> open_kernel(const std::filesystem::path& root = "/");
 // The text of /proc/kcare/patches: lines MODULE LEVEL NAME applied|staged|kept FUNCTION...
 Result<std::vector<LoadedPatch>> parse_patches(std::string_view text);
 
+// Why kcare.ko refused a module, from the newest line of the kernel's log about it; empty: nothing
+// is said there.
+std::string refusal_in_log(std::string_view log, std::string_view module);
+
 }  // namespace livecare::kctl

@@ -38,6 +38,17 @@ TEST(Patches, WhatIsNotUnderstoodIsAnError) {
   EXPECT_TRUE(parse_patches("").ok());
 }
 
+TEST(Log, TheNewestRefusalOfAModuleIsFound) {
+  std::string_view log =
+      "<3>[    1.5] kcare: k1 is refused (-22): f: overlaps with g\n"
+      "<3>[    1.6] kcare: k2 is refused (-16): f: has another user\n"
+      "<3>[    1.7] kcare: k1 is refused (-11): module zram is being loaded\n<6>[ 2.0] other\n";
+  EXPECT_EQ(refusal_in_log(log, "k1"), "module zram is being loaded");
+  EXPECT_EQ(refusal_in_log(log, "k2"), "f: has another user");
+  EXPECT_EQ(refusal_in_log(log, "k3"), "");
+  EXPECT_EQ(refusal_in_log("kcare: k1 is refused", "k1"), "");
+}
+
 class BelowARoot : public ::testing::Test {
  protected:
   void write(const char* name, std::string_view text) {
