@@ -9,6 +9,9 @@ namespace livecare::match {
 namespace {
 
 constexpr int content_depth_max = 6;  // tables of pointers to tables of pointers ...
+constexpr uint64_t path_bytes_max = 4096;
+// gcc's undefined-behaviour sanitizer in a kernel: file, line, column, types.
+constexpr std::string_view sanitizer_record = ".data..Lubsan_data";
 
 std::string_view without_version(std::string_view name) {
   return name.substr(0, name.find('@'));
@@ -130,6 +133,18 @@ bool Comparer::Walk::refers_through_tls_slot(uint64_t at, const elf::Relocation&
   return refers_to_tls(at, relocation, 0, *word->read<uint64_t>(0));
 }
 
+// Is the string there a path whose last parts are the tail, which ends in a zero?
+bool Comparer::Walk::ends_in(uint64_t address, ByteView tail) const {
+  for (uint64_t size = 1; size <= path_bytes_max; ++size) {
+    auto text = bytes(address, size);
+    if (!text) return false;
+    if (text->data()[size - 1] != 0) continue;
+    return size > tail.size() && text->data()[size - tail.size() - 1] == '/' &&
+           *text->slice(size - tail.size(), tail.size()) == tail;
+  }
+  return false;
+}
+
 bool Comparer::Walk::merged_content(uint64_t at, uint32_t section, int64_t offset, uint64_t value) {
   const auto& home = model.object().sections()[section];
   const uint64_t entry = std::max<uint64_t>(home.entry_size, 1);
@@ -149,7 +164,8 @@ bool Comparer::Walk::merged_content(uint64_t at, uint32_t section, int64_t offse
   }
   auto ours = home.bytes.slice(start, std::min(end, home.size) - start);
   auto theirs = bytes(value, ours->size());
-  if (!theirs || !(*theirs == *ours))
+  const bool same_path = in_record && (home.flags & SHF_STRINGS) && ends_in(value, *ours);
+  if (!same_path && (!theirs || !(*theirs == *ours)))
     return differ(at, "refers to other content at {:#x} than the object's {}+{:#x}", value,
                   home.name, start);
   ++result.strong;
@@ -168,7 +184,12 @@ bool Comparer::Walk::anonymous_content(uint64_t at, uint32_t section, int64_t of
     auto next = known->second.upper_bound(start);
     if (next != known->second.end()) end = std::min(end, next->first);
   }
-  return data_bytes(section, start, end - start, value, depth + 1, true);
+  // Where a kernel was built is part of the paths in such records, and of nothing else.
+  const bool outer = in_record;
+  in_record = home.name.starts_with(sanitizer_record);
+  const bool same = data_bytes(section, start, end - start, value, depth + 1, true);
+  in_record = outer;
+  return same;
 }
 
 bool Comparer::Walk::data_bytes(uint32_t section, uint64_t offset, uint64_t size, uint64_t address,

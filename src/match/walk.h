@@ -14,6 +14,7 @@ struct Comparer::Walk {
   const ShippedIndex& shipped;
   const std::map<uint32_t, std::map<uint64_t, bool>>& anchors;
   Comparison result;
+  bool in_record = false;  // of the sanitizer
 
   // Everything below returns false after setting result.reason.
   template <class... Args>
@@ -37,6 +38,7 @@ struct Comparer::Walk {
   bool refers_through_tls_slot(uint64_t at, const elf::Relocation& relocation, uint64_t slot);
   bool refers_to_import(uint64_t at, const elf::Relocation& relocation, int64_t effective_addend,
                         const elf::Symbol& symbol);
+  bool ends_in(uint64_t address, ByteView tail) const;
   bool merged_content(uint64_t at, uint32_t section, int64_t offset, uint64_t value);
   bool anonymous_content(uint64_t at, uint32_t section, int64_t offset, uint64_t value, int depth);
   bool data_bytes(uint32_t section, uint64_t offset, uint64_t size, uint64_t address, int depth,

@@ -130,7 +130,8 @@ bool Comparer::same_atom_target(const Ref& original, const Ref& patched) {
     return original.at == patched.at && !code_difference(original.atom, patched.atom);
   if (a.is_code() || b.is_code()) return paired && original.at == patched.at;
   if (a.writable || b.writable || a.thread_local_ || b.thread_local_)
-    return (paired && original.at == patched.at) || same_entry(original, patched);
+    return (paired && original.at == patched.at) || same_entry(original, patched) ||
+           same_record(original, patched);
   return same_read_only(original, patched);
 }
 
@@ -143,6 +144,7 @@ Status Comparer::read_owners(const ObjectMap& map, EntryOwners& owners) {
 }
 
 Status Comparer::know_kernel_tables() {
+  knows_kernel_ = true;
   TRY_STATUS(read_owners(original_, original_owners_));
   return read_owners(patched_, patched_owners_);
 }
@@ -157,6 +159,24 @@ bool Comparer::same_entry(const Ref& original, const Ref& patched) const {
   Place after = owner_of(patched_, patched_owners_, patched);
   return before.atom != no_atom && after.atom != no_atom && before.at == after.at &&
          pairing_.original_of[after.atom] == before.atom;
+}
+
+bool Comparer::same_record(const Ref& original, const Ref& patched) {
+  const Atom &a = original_.atom(original.atom), &b = patched_.atom(patched.atom);
+  std::string_view kind_a = original_.section_of(a).name, kind_b = patched_.section_of(b).name;
+  if (!knows_kernel_ || !is_sanitizer_record(kind_a) || !is_sanitizer_record(kind_b)) return false;
+  if (original.at != 0 || patched.at != 0 || a.offset != 0 || b.offset != 0) return false;
+  SourcePlace place = source_place_of(kind_a), other = source_place_of(kind_b);
+  if (place.size != other.size || a.zero || b.zero || a.size != b.size) return false;
+  Bytes bytes_a = masked_bytes(original_, original.atom);
+  Bytes bytes_b = masked_bytes(patched_, patched.atom);
+  for (uint64_t i = place.offset; i < place.offset + place.size && i < a.size; i++)
+    bytes_a[i] = bytes_b[i] = 0;
+  if (bytes_a != bytes_b || !same_ref_places(a, b)) return false;
+  // A record refers to strings and to what says a type: no cycles.
+  for (size_t i = 0; i < a.refs.size(); i++)
+    if (!same_target(a.refs[i], b.refs[i])) return false;
+  return true;
 }
 
 bool Comparer::same_read_only(const Ref& original, const Ref& patched) {

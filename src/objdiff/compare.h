@@ -36,7 +36,7 @@ class Comparer {
   // To be called when the pairing changed.
   void forget();
   // Code may refer to its own entries of the kernel's tables, whose content is compared elsewhere
-  // (KernelEntries). An error for tables that cannot be read.
+  // (KernelEntries), and to records of the sanitizer. An error for tables that cannot be read.
   Status know_kernel_tables();
 
  private:
@@ -50,6 +50,7 @@ class Comparer {
   bool same_data_once(AtomId original, AtomId patched);
   bool same_atom_target(const Ref& original, const Ref& patched);
   bool same_entry(const Ref& original, const Ref& patched) const;
+  bool same_record(const Ref& original, const Ref& patched);
   bool same_read_only(const Ref& original, const Ref& patched);
   bool same_pieces(Piece original, Piece patched, bool tolerate_padding);
   bool same_strings(const Ref& original, const Ref& patched) const;
@@ -65,6 +66,7 @@ class Comparer {
   using EntryOwners = std::map<std::pair<uint32_t, uint64_t>, Place>;
   static Status read_owners(const ObjectMap& map, EntryOwners& owners);
   EntryOwners original_owners_, patched_owners_;
+  bool knows_kernel_ = false;
   // Pairs that are proved different stay so; "the same" may rest on an assumption about a cycle,
   // so it holds for one round only.
   std::set<Key> different_;

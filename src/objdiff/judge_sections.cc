@@ -14,7 +14,8 @@ using Unnamed = std::map<std::string_view, std::vector<AtomId>>;
 // Judged function by function, or not at all.
 bool is_settled_elsewhere(std::string_view section) {
   return kernel_table(section) || section == replacement_section ||
-         section == feature_test_section || is_dropped_by_kernel(section);
+         section == feature_test_section || is_dropped_by_kernel(section) ||
+         is_sanitizer_record(section);
 }
 
 // Atoms of sections with a role of their own (by section name), and unnamed code and writable data.

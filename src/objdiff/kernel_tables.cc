@@ -173,6 +173,17 @@ bool is_message_state(std::string_view name) {
   return std::find(message_states.begin(), message_states.end(), name) != message_states.end();
 }
 
+// gcc with -fdata-sections gives each a section; clang gives them names.
+bool is_sanitizer_record(std::string_view section) {
+  return starts_with_any(section, {".data..Lubsan_data", ".data..Lubsan_type"});
+}
+
+// struct source_location { const char *file; u32 line; u32 column; } begins every kind of record.
+SourcePlace source_place_of(std::string_view record_section) {
+  if (starts_with_any(record_section, {".data..Lubsan_data"})) return {8, 8};
+  return {};
+}
+
 bool is_nameless_in_kernel(std::string_view section, std::string_view name) {
   if (section == dynamic_debug_section) return false;
   return starts_with_any(name, {"__UNIQUE_ID_", "__initcall_", "__exitcall_"}) ||

@@ -74,6 +74,17 @@ bool is_nameless_in_kernel(std::string_view section, std::string_view name);
 // once more.
 bool is_message_state(std::string_view name);
 
+// What the undefined-behaviour sanitizer says of a check: data without a symbol, which the code
+// gives to a function that prints; writable, since that notes that it did. One that comes with a
+// patch is as good as the shipped one: a message may be printed once more.
+bool is_sanitizer_record(std::string_view section);
+// Of such a record: where line and column lie, which are no change. Empty size: it has none.
+struct SourcePlace {
+  uint64_t offset = 0;
+  uint64_t size = 0;
+};
+SourcePlace source_place_of(std::string_view record_section);
+
 inline constexpr std::string_view dynamic_debug_section = "__dyndbg";
 inline constexpr std::string_view replacement_section = ".altinstr_replacement";
 // Of static_cpu_has(): tests of a CPU's feature, reached by a jump until the kernel has patched

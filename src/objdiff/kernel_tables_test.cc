@@ -97,6 +97,39 @@ TEST_P(KernelTables, CodeThatRefersToItsEntryIsTheSame) {
   expect_changed(diff_kernel(giving_source, giving_source, {"-DFLAGS=3"}), {"first"});
 }
 
+// As gcc makes them with -fsanitize=bounds: writable, without a symbol, with a line.
+constexpr const char* checked_source = R"(
+  #define RECORD(name, line, type) \
+    ".pushsection .data..Lubsan_type" type ",\"aw\"\n9: .word 0, " type "\n.asciz \"'int [4]'\"\n" \
+    ".popsection\n.pushsection .data..Lubsan_data" name ",\"aw\"\n8: .quad 7f\n.long " line ", 5\n" \
+    ".quad 9b\n.popsection\n.pushsection .rodata.str1.1,\"aMS\",@progbits,1\n7: .asciz \"t.c\"\n" \
+    ".popsection\n"
+  #define TEXT(x) TEXT_(x)
+  #define TEXT_(x) #x
+  #define CHECK(number, type) do { void *record; \
+    __asm__ volatile(RECORD(TEXT(number), TEXT(__LINE__), TEXT(type)) "movq $8b, %0" \
+      : "=r"(record)); handle(record); } while (0)
+  void handle(void *record);
+  int g(int);
+  #ifndef TYPE
+  #define TYPE 4
+  #endif
+  #ifndef ADD
+  #define ADD 0
+  #endif
+  //SHIFT
+  int first(int x) { if (ADD) CHECK(3, 1); if (x > 3) CHECK(1, TYPE); return g(x); }
+  int second(int x) { if (x > 4) CHECK(2, 2); return g(x); }
+)";
+
+TEST_P(KernelTables, RecordsOfTheSanitizerAreComparedByContent) {
+  std::string shifted = checked_source;
+  shifted.replace(shifted.find("//SHIFT"), 7, "\n\n\n");
+  expect_nothing(diff_kernel(checked_source, shifted));
+  expect_changed(diff_kernel(checked_source, checked_source, {"-DADD=1"}), {"first"});
+  expect_changed(diff_kernel(checked_source, checked_source, {"-DTYPE=5"}), {"first"});
+}
+
 TEST_P(KernelTables, UserSpaceGoesOnRefusing) {
   Diff diff = diff_texts(source, source, ".c", {}, {}, {"-DADD=1"});
   expect_refused(diff, "warns", "entries in the section");

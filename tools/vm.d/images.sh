@@ -35,6 +35,14 @@ fetch_kernel() { # RELEASE ARCH DIR
   fetch_package "$2" "$3" "linux-binary-unsigned-$release" "linux-image-$release-unsigned" "linux-image-$release" ||
     die "no package holds the kernel $release for $2 (looked into this machine's sources, bookworm, bullseye, trixie" \
       "and sid); apt-cache search linux-image shows what there is"
+  local package part
+  package=$(cat "$3/../package")
+  [ "$package" = "linux-binary-unsigned-$release" ] || return 0
+  # Then the modules, and the lists of what is built in, are in packages of their own.
+  for part in modules base; do
+    fetch_package "$2" "$3" "linux-$part-$release" || die "no package linux-$part-$release for $2"
+  done
+  echo "$package" > "$3/../package"
 }
 
 # The first of the names that there is: in this machine's own sources, then in the suites of the same

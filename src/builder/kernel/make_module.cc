@@ -56,7 +56,10 @@ Result<fs::path> make_module(const KernelRelease& kernel, const std::string& nam
                              const Bytes& object, const fs::path& work) {
   // The name of a part must not be that of the module.
   TRY_STATUS(write_file_atomic(work / "patch_code.o_shipped", object));
-  std::string kbuild = "obj-m := " + name + ".o\n" + name + "-y := patch_code.o\n";
+  // kbuild's own rule for _shipped matches anything where $(obj) is ".", so not an object.
+  std::string kbuild = "obj-m := " + name + ".o\n" + name +
+                       "-y := patch_code.o\n"
+                       "$(obj)/patch_code.o: $(obj)/patch_code.o_shipped\n\tcat $< > $@\n";
   TRY_STATUS(write_file_atomic(work / "Kbuild", ByteView(kbuild)));
   // modpost reads where an object's source is, to number the version of that: of this one nowhere.
   TRY_STATUS(write_file_atomic(work / ".patch_code.o.cmd",

@@ -200,6 +200,46 @@ TEST(ModuleImage, CodeFindsItsOwnEntryOfATable) {
   EXPECT_THAT(given, UnorderedElementsAre(0, 16));
 }
 
+// The compiler puts its path of the source into them, which depends on where a kernel was built.
+TEST(ModuleImage, RecordsOfTheSanitizerComeAlong) {
+  const std::string text = R"(
+    int hidden(int);
+    void handle(void *record) { hidden(record != 0); }
+    #ifndef FILE
+    #define FILE "case.c"
+    #endif
+    #define CHECK(number, line) do { void *record; \
+      __asm__ volatile(".pushsection .data..Lubsan_type" number ",\"aw\"\n9: .word 0, 11\n" \
+        ".asciz \"'int'\"\n.popsection\n.pushsection .data..Lubsan_data" number ",\"aw\"\n" \
+        "8: .quad 7f\n.long " line ", 5\n.quad 9b\n.popsection\n" \
+        ".pushsection .rodata.str1.1,\"aMS\",@progbits,1\n7: .asciz \"" FILE "\"\n.popsection\n" \
+        "movq $8b, %0" : "=r"(record)); handle(record); } while (0)
+    #ifdef FIXED
+    #define LINE "30"
+    #else
+    #define LINE "20"
+    #endif
+    int shipped(int x) { if (x) CHECK("1", LINE); return hidden(x); }
+    int work(int x) {
+      if (x) CHECK("2", LINE);
+    #ifdef FIXED
+      if (x > 1) x = 1;
+    #endif
+      return hidden(x); })";
+  MiniKernel kernel(text, "'-DFILE=\"/build/linux/case.c\"'");
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  ASSERT_EQ(image.functions.size(), 1u);
+  EXPECT_EQ(image.functions[0].old.name, "work");
+  elf::Image object = written(image);
+  const elf::Section* data = object.section(".data");
+  ASSERT_NE(data, nullptr);
+  // One record and the type that it refers to.
+  EXPECT_EQ(object.relocations(data->index).size(), 2u);
+  MiniKernel other(text, "'-DFILE=\"/build/linux/showcase.c\"'");
+  EXPECT_THAT(refusals(other.extracted()), HasSubstr("not proved to hold this function"));
+}
+
 TEST(ModuleImage, Hooks) {
   const std::string text = R"(
     int hidden(int);

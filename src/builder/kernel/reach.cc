@@ -229,7 +229,8 @@ Extractor::Reached Extractor::reach(uint32_t unit, const elf::Relocation& reloca
     auto extent =
         state.resolver->extent_at(reference.section, static_cast<uint64_t>(reference.offset));
     bool plain = !(section.flags & (SHF_EXECINSTR | SHF_WRITE)) ||
-                 section.name == objdiff::feature_test_section;
+                 section.name == objdiff::feature_test_section ||
+                 objdiff::is_sanitizer_record(section.name);
     if (!extent || !plain || reference.offset < 0) {
       refuse(owner, section.name,
              "refers to code or writable data that has no symbol; leave what uses it as it is");

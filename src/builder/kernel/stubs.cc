@@ -27,6 +27,25 @@ Status write_stub(const fs::path& file, const std::string& body) {
   return write_file_atomic(file, ByteView("#!/bin/sh\n" + body), 0755);
 }
 
+// What scripts/rust_is_available.sh and Kconfig ask.
+Status write_rust_stubs(const fs::path& entry, const std::string& config) {
+  std::string llvm = llvm_version(config_value(config, "CONFIG_RUSTC_LLVM_VERSION"));
+  std::string bindgen = config_value(config, "CONFIG_BINDGEN_VERSION_TEXT");
+  // Older configurations do not say it.
+  if (bindgen.empty()) bindgen = "bindgen 99.0.0";
+  fs::path sysroot = entry / "rust";
+  TRY_STATUS(write_file_atomic(sysroot / "lib/rustlib/src/rust/library/core/src/lib.rs", {}));
+  TRY_STATUS(write_stub(entry / "bindgen",
+                        fmt::format("case \"$*\" in\n*libclang*) echo 'pub foo'; "
+                                    "echo 'clang version {}' >&2 ;;\n*) echo '{}' ;;\nesac\n",
+                                    llvm, bindgen)));
+  return write_stub(
+      entry / "rustc",
+      fmt::format("case \"$*\" in\n*sysroot*) echo '{}'; exit ;;\nesac\necho '{}'\n"
+                  "case \"$*\" in\n*verbose*) echo 'LLVM version: {}' ;;\nesac\n",
+                  sysroot.native(), config_value(config, "CONFIG_RUSTC_VERSION_TEXT"), llvm));
+}
+
 }  // namespace
 
 std::string pahole_version(const std::string& number) {
@@ -50,12 +69,7 @@ Status write_stubs(const fs::path& entry, const fs::path& tree, const std::strin
                                     "done\nexec '{}' \"$@\"\n",
                                     (tree / "tools/objtool/objtool").native())));
   if (config_value(config, "CONFIG_RUST") != "y") return ok_status();
-  // bindgen is asked with a word of its own; the configuration does not say its version.
-  return write_stub(entry / "rustc",
-                    fmt::format("case \"$*\" in\n*workaround*) echo 'bindgen 99.0.0' ;;\n"
-                                "*) echo '{}'; echo 'LLVM version: {}' ;;\nesac\n",
-                                config_value(config, "CONFIG_RUSTC_VERSION_TEXT"),
-                                llvm_version(config_value(config, "CONFIG_RUSTC_LLVM_VERSION"))));
+  return write_rust_stubs(entry, config);
 }
 
 std::vector<std::string> stub_variables(const fs::path& entry) {
@@ -63,9 +77,8 @@ std::vector<std::string> stub_variables(const fs::path& entry) {
                                   "delay-objtool=", "objtool=" + (entry / "objtool").native()};
   std::error_code ignored;
   if (fs::exists(entry / "rustc", ignored))
-    for (const char* variable : {"RUSTC=", "BINDGEN="})
-      out.push_back(variable + (entry / "rustc").native());
-  if (fs::exists(entry / "rustc", ignored)) out.emplace_back("CONFIG_RUST=");
+    out.insert(out.end(), {"RUSTC=" + (entry / "rustc").native(),
+                           "BINDGEN=" + (entry / "bindgen").native(), "CONFIG_RUST="});
   return out;
 }
 

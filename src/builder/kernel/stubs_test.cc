@@ -23,6 +23,7 @@ TEST(KernelStubs, AnswerAsTheRealOnesDid) {
   ASSERT_TRUE(entry.ok());
   const std::string config =
       "CONFIG_PAHOLE_VERSION=130\nCONFIG_RUST=y\nCONFIG_RUSTC_LLVM_VERSION=220108\n"
+      "CONFIG_BINDGEN_VERSION_TEXT=\"bindgen 0.72.1\"\n"
       "CONFIG_RUSTC_VERSION_TEXT=\"rustc 1.97.1 (8bab26f4f)\"\n";
   std::filesystem::path plain = entry->path() / "tree";
   ASSERT_TRUE(write_file_atomic(plain / "tools/objtool/objtool",
@@ -38,6 +39,11 @@ TEST(KernelStubs, AnswerAsTheRealOnesDid) {
   EXPECT_EQ(says("pahole", {"--version"}), "v1.30\n");
   EXPECT_EQ(says("rustc", {"--version", "--verbose"}),
             "rustc 1.97.1 (8bab26f4f)\nLLVM version: 22.1.8\n");
+  EXPECT_EQ(says("rustc", {"--version"}), "rustc 1.97.1 (8bab26f4f)\n");
+  EXPECT_EQ(says("bindgen", {"--version", "workaround-for-0.69.0"}), "bindgen 0.72.1\n");
+  std::string sysroot = says("rustc", {"--print", "sysroot"});
+  sysroot.pop_back();
+  EXPECT_TRUE(std::filesystem::exists(sysroot + "/lib/rustlib/src/rust/library/core/src/lib.rs"));
   EXPECT_EQ(says("objtool", {"--hacks=noinstr", "--ibt", "--orc", "a b.o"}),
             "--hacks=noinstr,--orc,a b.o,");
   EXPECT_THAT(stub_variables(entry->path()), testing::Contains("CONFIG_RUST="));
