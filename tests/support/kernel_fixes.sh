@@ -39,23 +39,44 @@ with_local_files() {
   done | (cd "$1" && xargs realpath -e --relative-to=. 2>/dev/null) | sort -u - "$2"
 }
 
-# The files of a list as a version's source package has them, Debian's own patches included.
+# The files of a list as a version's source package has them, Debian's own patches included. Of some
+# versions the archive has only the binary package of the patched source.
 unpack_files() {  # VERSION LIST DIR CHANGELOG
-  local orig debian top patch
   mkdir -p "$3.deb" "$3"
   (cd "$3.deb" && apt-get "${apt_options[@]}" -q source --download-only "linux=$1") >"$3.log" 2>&1
-  orig=$(ls "$3.deb"/linux_*.orig.tar.xz 2>/dev/null) && debian=$(ls "$3.deb"/linux_*.debian.tar.xz 2>/dev/null) ||
-    { echo "kernel_fixes: source linux $1 is not served: $(grep -m1 -E '^(E|Err)' "$3.log")" >&2; return 1; }
-  tar -xf "$debian" -C "$3"
+  if [ -e "$(ls "$3.deb"/linux_*.orig.tar.xz 2>/dev/null)" ] && [ -e "$(ls "$3.deb"/linux_*.debian.tar.xz 2>/dev/null)" ]; then
+    unpack_source_package "$@"
+  else
+    unpack_binary_package "$@" || return 1
+  fi
+  rm -rf "$3/debian" "$3.deb" "$3.list" "$3.log"
+}
+
+unpack_tar() {  # LIST DIR < TAR.xz; a file that is not there is no error: it was added or removed
+  local top
+  cat > "$2.tar"
+  top=$(xz -dc "$2.tar" 2>/dev/null | tar -t 2>/dev/null | sed -n '1{s,/.*,,p;q}')
+  sed "s,^,$top/," "$1" > "$2.list"
+  xz -dc "$2.tar" | tar -xC "$2" --strip-components=1 -T "$2.list" 2>/dev/null
+  rm "$2.tar"
+}
+
+unpack_source_package() {  # VERSION LIST DIR CHANGELOG
+  local patch
+  tar -xf "$3.deb"/linux_*.debian.tar.xz -C "$3"
   cp "$3/debian/changelog" "$4"
-  top=$(xz -dc "$orig" 2>/dev/null | tar -t 2>/dev/null | sed -n '1{s,/.*,,p;q}')
-  sed "s,^,$top/," "$2" > "$3.list"
-  # A file that is not there is no error: it was added or removed, or comes with one of the patches.
-  xz -dc "$orig" | tar -xC "$3" --strip-components=1 -T "$3.list" 2>/dev/null
+  unpack_tar "$2" "$3" < "$(ls "$3.deb"/linux_*.orig.tar.xz)"
   sed 's/#.*//; /^[[:space:]]*$/d' "$3/debian/patches/series" | while read -r patch _; do
     patch -d "$3" -p1 -s -f --no-backup-if-mismatch -r - < "$3/debian/patches/$patch" >/dev/null 2>&1
   done
-  rm -rf "$3/debian" "$3.deb" "$3.list" "$3.log"
+}
+
+unpack_binary_package() {  # VERSION LIST DIR CHANGELOG
+  local package=linux-source-$(echo "$1" | cut -d. -f1-2)
+  (cd "$3.deb" && apt-get "${apt_options[@]}" -q download "$package=$1") >>"$3.log" 2>&1 ||
+    { echo "kernel_fixes: neither source nor $package of $1 is served: $(grep -m1 -E '^(E|Err)' "$3.log")" >&2; return 1; }
+  dpkg-deb --fsys-tarfile "$3.deb/$package"*.deb | tar -xO --wildcards './usr/share/doc/*/changelog.Debian.gz' | zcat > "$4"
+  dpkg-deb --fsys-tarfile "$3.deb/$package"*.deb | tar -xO --wildcards './usr/src/linux-source-*.tar.xz' | unpack_tar "$2" "$3"
 }
 
 # Entries of the changelog after the version before: a CVE is named in the line of its subject or below.

@@ -18,7 +18,7 @@ int main(int argc, char **argv)
 	int wrong = 0;
 
 	signal(SIGPIPE, SIG_IGN);
-	alarm(120);
+	alarm(900);
 	if (!strcmp(what, "files") && argc > 2)
 		wrong = load_files(argv[2]);
 	else if (!strcmp(what, "sockets"))
