@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Freezing the user's threads takes them out of every system call they sleep in. While they are frozen
- * nobody is served, so it must not take long: the kernel's own limit of 20 s is lowered meanwhile.
- * And whoever waits for kcare_lock must not be the one that cannot be frozen: the holder of the lock
- * is who freezes. So everybody waits in small steps, and freezes in between.
+ * Freezing the user's threads takes them out of every system call they sleep in. While
+ * they are frozen nobody is served, so it must not take long: the kernel's own limit of
+ * 20 s is lowered meanwhile. And whoever waits for kcare_lock must not be the one that
+ * cannot be frozen: the holder of the lock is who freezes. So everybody waits in small
+ * steps, and freezes in between.
  */
 #include <linux/delay.h>
 #include <linux/freezer.h>
@@ -47,7 +48,8 @@ int kcare_freeze(struct kcare_reason *reason)
 	error = kcare_kernel.freeze_processes();
 	WRITE_ONCE(*limit, before);
 	if (error)
-		kcare_say(reason, "the tasks cannot be frozen (%d): the kernel's log names those that do not stop",
+		kcare_say(reason,
+			  "the tasks cannot be frozen (%d): the kernel's log names those that go on",
 			  error);
 	return error;
 }

@@ -75,7 +75,7 @@ struct kcare_patch {
 	bool ready;		/* false: being read, or taken apart */
 	bool stays;		/* KCARE_PATCH_STAYS */
 	bool ran;		/* its gates have been open */
-	bool kept;		/* ran and stays: only its memory is there, with a reference to mod */
+	bool kept;		/* ran and stays: only its memory is there; holds mod */
 
 	struct kcare_target *targets;
 	unsigned int n_targets;
