@@ -129,9 +129,14 @@ bool Comparer::same_atom_target(const Ref& original, const Ref& patched) {
   if (is_feature_test(original_, a) && is_feature_test(patched_, b))
     return original.at == patched.at && !code_difference(original.atom, patched.atom);
   if (a.is_code() || b.is_code()) return paired && original.at == patched.at;
+  std::string_view home_a = original_.section_of(a).name, home_b = patched_.section_of(b).name;
+  // Where they lie and what they were paired with says nothing about these.
+  if (knows_kernel_ && kernel_table(home_a) && kernel_table(home_b))
+    return same_entry(original, patched);
+  if (knows_kernel_ && (is_sanitizer_record(home_a) || is_sanitizer_record(home_b)))
+    return same_record(original, patched);
   if (a.writable || b.writable || a.thread_local_ || b.thread_local_)
-    return (paired && original.at == patched.at) || same_entry(original, patched) ||
-           same_record(original, patched);
+    return paired && original.at == patched.at;
   return same_read_only(original, patched);
 }
 
@@ -164,7 +169,7 @@ bool Comparer::same_entry(const Ref& original, const Ref& patched) const {
 bool Comparer::same_record(const Ref& original, const Ref& patched) {
   const Atom &a = original_.atom(original.atom), &b = patched_.atom(patched.atom);
   std::string_view kind_a = original_.section_of(a).name, kind_b = patched_.section_of(b).name;
-  if (!knows_kernel_ || !is_sanitizer_record(kind_a) || !is_sanitizer_record(kind_b)) return false;
+  if (!is_sanitizer_record(kind_a) || !is_sanitizer_record(kind_b)) return false;
   if (original.at != 0 || patched.at != 0 || a.offset != 0 || b.offset != 0) return false;
   SourcePlace place = source_place_of(kind_a), other = source_place_of(kind_b);
   if (place.size != other.size || a.zero || b.zero || a.size != b.size) return false;
