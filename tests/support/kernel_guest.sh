@@ -26,6 +26,27 @@ make_guest() {
   cp "${key%.key}.pub" "$share/maker.pub"
 }
 
+# Parts of the load that are likely to reach a directory come first; the others follow.
+first_parts() {  # PATH
+  case $1 in
+    net/sched/*) echo queues network ;;
+    net/netfilter/* | net/*/netfilter/* | net/bridge/*) echo filters network ;;
+    net/* | drivers/net/*) echo sockets network tunnels filters queues ;;
+    fs/ext4/* | fs/jbd2/* | fs/quota/*) echo ext4 ;;
+    fs/fat/*) echo vfat ;;
+    fs/btrfs/* | fs/xfs/* | fs/f2fs/* | fs/exfat/* | fs/udf/* | fs/minix/*) echo "$1" | cut -d / -f 2 ;;
+    fs/isofs/* | fs/squashfs/*) echo images ;;
+    fs/overlayfs/*) echo overlay ;;
+    fs/proc/* | fs/sysfs/* | drivers/base/* | drivers/acpi/*) echo pseudo ;;
+    fs/*) echo overlay ext4 images ;;
+    mm/*) echo memory cgroups disks ;;
+    drivers/md/*) echo devices ;;
+    block/* | drivers/block/* | drivers/nvme/* | drivers/scsi/*) echo disks devices ;;
+    kernel/cgroup/*) echo cgroups ;;
+    crypto/* | arch/x86/crypto/*) echo sockets devices ;;
+  esac
+}
+
 # Sets the files outcome, reason, stop_ns and executed of a case that was built.
 run_guest() {  # DIR
   local dir=$1 code reason=""
@@ -34,6 +55,7 @@ run_guest() {  # DIR
   cp -r "$dir/server" "$dir/share/"
   paste -d ' ' <("$json_get" 'functions[].object' < "$dir/build.json") \
     <("$json_get" 'functions[].name' < "$dir/build.json") > "$dir/share/functions"
+  first_parts "$(cat "$dir/path")" > "$dir/share/first"
   vm --share "$dir/share" --memory 1536 --timeout "$guest_seconds_max" --console "$dir/console.log" -- \
     sh /share/kernel_coverage.guest > "$dir/guest.log" 2>&1
   code=$?

@@ -311,7 +311,8 @@ TEST(ModuleImage, KcareFindsItsTables) {
 constexpr const char* feature_tests = R"(
   int printk(const char*, ...);
   int flags;
-  #define HAS(bit) ({ __label__ yes, no, end; int r; \
+  #define HAS(bit) TEST(bit)
+  #define TEST(bit) ({ __label__ yes, no, end; int r; \
     asm goto("jmp 6f\n .pushsection .altinstr_aux,\"ax\"\n" \
              "6: testb %0, flags(%%rip)\n jnz %l[yes]\n jmp %l[no]\n .popsection" \
              : : "i"(bit) : : yes, no); \
