@@ -42,7 +42,7 @@ int mount_all(const std::string& root, const std::vector<Mount>& mounts) {
 }
 
 Status install(const BuildRoot& root, const std::string& package, const fs::path& log_file) {
-  for (std::vector<std::string> arguments :
+  for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"apt-get", "-q", "update"},
         std::vector<std::string>{"apt-get", "-q", "-y", "--no-install-recommends", "install",
                                  package}}) {

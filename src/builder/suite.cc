@@ -44,6 +44,7 @@ Mirrors mirrors_of(std::string_view sources) {
 
 std::vector<std::string> suite_names() {
   std::vector<std::string> names;
+  names.reserve(std::size(suites));
   for (const Suite& suite : suites) names.emplace_back(suite.name);
   return names;
 }
