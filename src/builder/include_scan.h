@@ -19,8 +19,11 @@ namespace livecare::builder {
 class IncludeScan {
  public:
   // outside: macros that command lines define.
-  explicit IncludeScan(const std::filesystem::path& root,
-                       const std::set<std::string>& outside = {});
+  // calls: what "#include CALL(...)" means, by the name of CALL: NAME.h, where NAME is what one of
+  // these macros stands for. A file that defines one of them then may include NAME.h.
+  using Calls = std::map<std::string, std::set<std::string>>;
+  explicit IncludeScan(const std::filesystem::path& root, const std::set<std::string>& outside = {},
+                       const Calls& calls = {});
 
   // File names (without directories) that may include one of `names`, directly or not; includes
   // `names`.
@@ -33,9 +36,10 @@ class IncludeScan {
 
 struct IncludeLines {
   std::vector<std::string> names;   // of included files, without directories
-  std::vector<std::string> macros;  // "#include WEIGHT_H"; "()" for a macro with arguments
+  std::vector<std::string> macros;  // "#include WEIGHT_H"; "NAME()" for a macro with arguments
   std::vector<std::pair<std::string, std::string>> definitions;  // #define WEIGHT_H "weight.h"
   std::vector<std::string> other_definitions;  // macros with a value that is no file name
+  std::vector<std::pair<std::string, std::string>> words;  // of those, values without blanks
 };
 IncludeLines included_names(std::string_view text);
 

@@ -13,6 +13,10 @@ namespace {
 
 constexpr size_t names_shown_max = 6;
 
+// include/trace/define_trace.h: a header with trace events is read again, and says its name.
+const IncludeScan::Calls trace_includes = {
+    {"TRACE_INCLUDE", {"TRACE_INCLUDE_FILE", "TRACE_SYSTEM"}}};
+
 class Planner {
  public:
   Planner(const KernelRelease& kernel, unsigned fuzz) : kernel_(kernel), fuzz_(fuzz) {}
@@ -108,7 +112,7 @@ class Planner {
       return ok_status();
     }
     for (const std::string& source : plan_.sources) names.insert(fs::path(source).filename());
-    IncludeScan scan(kernel_.tree());
+    IncludeScan scan(kernel_.tree(), {}, trace_includes);
     std::set<std::string> including = scan.may_include(names);
     std::vector<std::string> found;
     std::error_code failure;
