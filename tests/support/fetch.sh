@@ -15,6 +15,10 @@ private_apt() {
     -o "APT::Sandbox::User=root" -o "Acquire::Languages=none")
   [ -e "$cache/apt/ready" ] && return 0
   mkdir -p "$cache/apt/sources.d" "$cache/apt/lists/partial" "$cache/apt/cache/archives/partial"
+  (flock 9 && { [ -e "$cache/apt/ready" ] || make_private_apt; }) 9> "$cache/apt/lock"
+}
+
+make_private_apt() {
   local f name
   for f in /etc/apt/sources.list.d/*.sources; do
     [ -e "$f" ] || continue
