@@ -67,8 +67,7 @@ void read_directive(std::string_view line, IncludeLines& found) {
       found.definitions.emplace_back(macro, std::move(name));
     else if (!value.empty() && (is_name_character(value.front()) || value.front() == '(')) {
       found.other_definitions.emplace_back(macro);
-      std::string_view word = value.substr(0, value.find_first_of(" \t\r"));
-      found.words.emplace_back(macro, word);
+      found.words.emplace_back(macro, value.substr(0, value.find_first_of(" \t\r")));
     }
   }
 }
