@@ -71,8 +71,9 @@ TEST_P(KernelTables, ExportsAreLeftOut) {
     #endif
   )";
   Diff diff = diff_kernel(exported, "#define FIX\n" + exported);
-  EXPECT_TRUE(diff.refused.empty());
-  expect_changed(diff, {"uses"});
+  EXPECT_EQ(refusals(diff), "");
+  EXPECT_EQ(names(diff.changed_functions), Strings{"uses"});
+  EXPECT_EQ(names(diff.new_functions), Strings{"fresh"});
 }
 
 TEST_P(KernelTables, ALineIsNoChange) {
