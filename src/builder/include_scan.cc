@@ -51,9 +51,10 @@ void read_directive(std::string_view line, IncludeLines& found) {
   std::string_view word = first_word(line);
   std::string_view rest = skip_blanks(line.substr(word.size()));
   if (word == "include" || word == "include_next" || word == "import" || word == "embed") {
-    if (std::string name = name_in(rest); !name.empty())
+    if (std::string name = name_in(rest); !name.empty()) {
       found.names.push_back(std::move(name));
-    else if (std::string_view macro = first_word(rest); !macro.empty()) {
+      found.spelt.emplace_back(rest.substr(0, rest.find_first_of(">\"", 1) + 1));
+    } else if (std::string_view macro = first_word(rest); !macro.empty()) {
       bool is_call = skip_blanks(rest.substr(macro.size())).starts_with("(");
       found.macros.push_back(std::string(macro) + (is_call ? "()" : ""));
     }
@@ -67,8 +68,7 @@ void read_directive(std::string_view line, IncludeLines& found) {
       found.definitions.emplace_back(macro, std::move(name));
     else if (!value.empty() && (is_name_character(value.front()) || value.front() == '(')) {
       found.other_definitions.emplace_back(macro);
-      std::string_view used = value.substr(0, value.find_first_of(" \t\r"));
-      found.words.emplace_back(macro, used);
+      found.words.emplace_back(macro, value.substr(0, value.find_first_of(" \t\r")));
     }
   }
 }
@@ -105,10 +105,7 @@ IncludeLines included_names(std::string_view text) {
   return found;
 }
 
-IncludeScan::IncludeScan(const fs::path& root, const std::set<std::string>& outside,
-                         const Calls& calls) {
-  std::set<std::string> arguments;
-  for (const auto& [call, macros] : calls) arguments.insert(macros.begin(), macros.end());
+IncludeScan::IncludeScan(const fs::path& root, const std::set<std::string>& outside) {
   std::set<std::string> unclear = outside;                   // macros that may stand for any file
   std::map<std::string, std::set<std::string>> definitions;  // macro: file names
   std::map<std::string, std::set<std::string>> by_macro;     // macro: files that include it
@@ -125,13 +122,9 @@ IncludeScan::IncludeScan(const fs::path& root, const std::set<std::string>& outs
     for (const std::string& name : lines.names) includers_[name].insert(includer);
     for (const std::string& macro : lines.macros) by_macro[macro].insert(includer);
     for (const auto& [macro, name] : lines.definitions) definitions[macro].insert(name);
-    for (const auto& [macro, word] : lines.words)
-      if (arguments.contains(macro))
-        includers_[fs::path(word).filename().native() + ".h"].insert(includer);
     for (std::string& macro : lines.other_definitions) unclear.insert(std::move(macro));
   }
   for (const auto& [macro, files] : by_macro) {
-    if (macro.ends_with("()") && calls.contains(macro.substr(0, macro.size() - 2))) continue;
     auto known = definitions.find(macro);
     // A macro that gets its value on the command line, or is put together: may be any file.
     if (known == definitions.end() || unclear.contains(macro))

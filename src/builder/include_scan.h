@@ -19,11 +19,8 @@ namespace livecare::builder {
 class IncludeScan {
  public:
   // outside: macros that command lines define.
-  // calls: what "#include CALL(...)" means, by the name of CALL: NAME.h, where NAME is what one of
-  // these macros stands for. A file that defines one of them then may include NAME.h.
-  using Calls = std::map<std::string, std::set<std::string>>;
-  explicit IncludeScan(const std::filesystem::path& root, const std::set<std::string>& outside = {},
-                       const Calls& calls = {});
+  explicit IncludeScan(const std::filesystem::path& root,
+                       const std::set<std::string>& outside = {});
 
   // File names (without directories) that may include one of `names`, directly or not; includes
   // `names`.
@@ -36,10 +33,11 @@ class IncludeScan {
 
 struct IncludeLines {
   std::vector<std::string> names;   // of included files, without directories
+  std::vector<std::string> spelt;   // the same of C as they stand there: "<a/b.h>", "\"../b.h\""
   std::vector<std::string> macros;  // "#include WEIGHT_H"; "NAME()" for a macro with arguments
   std::vector<std::pair<std::string, std::string>> definitions;  // #define WEIGHT_H "weight.h"
   std::vector<std::string> other_definitions;  // macros with a value that is no file name
-  std::vector<std::pair<std::string, std::string>> words;  // of those, values without blanks
+  std::vector<std::pair<std::string, std::string>> words;  // of those, what comes before a blank
 };
 IncludeLines included_names(std::string_view text);
 

@@ -23,6 +23,7 @@ TEST(IncludeLines, EverySpelling) {
       "// include <no.h>\n#includes <no.h>\n#include");
   EXPECT_THAT(found.names, ElementsAre("a.h", "b.h", "c.h", "d.h", "e.h"));
   EXPECT_THAT(found.macros, ElementsAre("UNCLOSED", "CALL()"));
+  EXPECT_THAT(found.spelt, ElementsAre("<sys/a.h>", "\"../b.h\"", "<c.h>", "\"d.h\"", "<e.h>"));
 }
 
 TEST(IncludeLines, DefinitionsThatNameFiles) {
@@ -67,24 +68,6 @@ TEST(IncludeScan, MacrosStandForTheFilesThatTheyNameOrForAny) {
               UnorderedElementsAre("mine.h", "command_line.c", "through.c", "call.c"));
   EXPECT_THAT(scan.may_include({"one.h"}), Contains("known.c"));
   EXPECT_THAT(IncludeScan(build.path("t")).may_include({"default.h"}), Contains("command_line.c"));
-}
-
-// As the kernel reads headers with trace events again.
-TEST(IncludeScan, CallsThatSayTheirName) {
-  match::TestBuild build;
-  build.write("t/define_trace.h",
-              "#define AGAIN(name) PASTE(DIRECTORY/name.h)\n#include AGAIN(AGAIN_FILE)\n");
-  build.write("t/one/trace.h",
-              "#define AGAIN_FILE one/trace /* why */\n#include <define_trace.h>\n");
-  build.write("t/two.h", "#define SYSTEM other\n#include <define_trace.h>\n");
-  build.write("t/one.c", "#include \"trace.h\"\n");
-  build.write("t/two.c", "#include \"two.h\"\n");
-  IncludeScan blind(build.path("t"));
-  EXPECT_THAT(blind.may_include({"mine.h"}), Contains("one.c"));
-  IncludeScan scan(build.path("t"), {}, {{"AGAIN", {"AGAIN_FILE", "SYSTEM"}}});
-  EXPECT_THAT(scan.may_include({"mine.h"}), UnorderedElementsAre("mine.h"));
-  EXPECT_THAT(scan.may_include({"other.h"}), UnorderedElementsAre("other.h", "two.h", "two.c"));
-  EXPECT_THAT(scan.may_include({"trace.h"}), UnorderedElementsAre("trace.h", "one.c"));
 }
 
 }  // namespace

@@ -155,7 +155,8 @@ std::string_view kernel_code_refusal(std::string_view section) {
 }
 
 bool is_dropped_by_kernel(std::string_view section) {
-  return starts_with_any(section, {".discard", ".printk_index", ".export_symbol"});
+  return starts_with_any(section, {".discard", ".printk_index", ".export_symbol", "___ksymtab",
+                                   "__ksymtab", "___kcrctab", "__kcrctab"});
 }
 
 bool is_message_state(std::string_view name) {

@@ -63,7 +63,8 @@ std::optional<Replacement> replacement_of(const elf::Image& image, const KernelE
 // traced: never replaced. Empty when the section is neither; otherwise why.
 std::string_view kernel_code_refusal(std::string_view section);
 
-// Neither compared nor emitted: dropped by the kernel's own linker script.
+// Neither compared nor emitted: dropped by the kernel's own linker script; or exports, which only
+// modules that are linked later look at: to them the kernel exports what it did.
 bool is_dropped_by_kernel(std::string_view section);
 
 // Entries whose symbols carry a counter or a line in their names: compared in order, without names.

@@ -55,6 +55,27 @@ TEST_P(KernelTables, EntriesGoWithAChangedFunction) {
   expect_changed(diff_kernel(source, source, {"-DADD=1"}), {"warns"});
 }
 
+TEST_P(KernelTables, ExportsAreLeftOut) {
+  const std::string exported = R"(
+    #define EXPORT(name) \
+      static const char __kstrtab_##name[] __attribute__((used, section("__ksymtab_strings"))) = #name; \
+      static const long __ksymtab_##name[2] __attribute__((used, section("___ksymtab_gpl+" #name))) = {(long)name, (long)__kstrtab_##name};
+    int shared(int x) { return x * 5; }
+    EXPORT(shared)
+    #ifdef FIX
+    int fresh(int x) { return x * 7 + shared(x); }
+    EXPORT(fresh)
+    int uses(int x) { return fresh(x) + 1; }
+    #else
+    int uses(int x) { return x + 1; }
+    #endif
+  )";
+  Diff diff = diff_kernel(exported, "#define FIX\n" + exported);
+  EXPECT_EQ(refusals(diff), "");
+  EXPECT_EQ(names(diff.changed_functions), Strings{"uses"});
+  EXPECT_EQ(names(diff.new_functions), Strings{"fresh"});
+}
+
 TEST_P(KernelTables, ALineIsNoChange) {
   std::string shifted = source;
   shifted.replace(shifted.find("//SHIFT"), 7, "\n\n\n");

@@ -4,6 +4,7 @@
 
 #include "base/file_system.h"
 #include "builder/include_scan.h"
+#include "builder/kernel/include_graph.h"
 
 namespace livecare::builder {
 
@@ -12,10 +13,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr size_t names_shown_max = 6;
-
-// include/trace/define_trace.h: a header with trace events is read again, and says its name.
-const IncludeScan::Calls trace_includes = {
-    {"TRACE_INCLUDE", {"TRACE_INCLUDE_FILE", "TRACE_SYSTEM"}}};
 
 class Planner {
  public:
@@ -95,7 +92,7 @@ class Planner {
 
   // Whatever may include a touched header, or a touched C file, by the text of all include lines.
   Status add_includers() {
-    std::set<std::string> names;
+    std::set<std::string> touched;
     for (const std::string& header : plan_.headers) {
       if (header.starts_with("include/") || header.starts_with("arch/x86/include/")) {
         refuse(header,
@@ -103,26 +100,18 @@ class Planner {
                "compiled and proved; make the change in the C files that need it");
         continue;
       }
-      names.insert(fs::path(header).filename());
+      touched.insert(header);
     }
     if (!plan_.refused.empty()) return ok_status();
-    if (names.empty()) {
+    if (touched.empty()) {
       for (const std::string& source : std::vector<std::string>(plan_.sources))
         add_including_sources(source);
       return ok_status();
     }
-    for (const std::string& source : plan_.sources) names.insert(fs::path(source).filename());
-    IncludeScan scan(kernel_.tree(), {}, trace_includes);
-    std::set<std::string> including = scan.may_include(names);
+    touched.insert(plan_.sources.begin(), plan_.sources.end());
     std::vector<std::string> found;
-    std::error_code failure;
-    for (const auto& entry : fs::recursive_directory_iterator(kernel_.tree(), failure)) {
-      std::string name = entry.path().lexically_relative(kernel_.tree());
-      if (entry.path().extension() == ".c" && including.contains(entry.path().filename()) &&
-          kernel_file_role(name) == KernelFileRole::source)
-        found.push_back(std::move(name));
-    }
-    std::sort(found.begin(), found.end());
+    for (const std::string& name : IncludeGraph(kernel_.tree()).may_include(touched))
+      if (kernel_file_role(name) == KernelFileRole::source) found.push_back(name);
     if (found.size() > including_objects_max) {
       std::string shown;
       for (size_t i = 0; i < names_shown_max; ++i) shown += found[i] + ", ";
