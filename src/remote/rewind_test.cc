@@ -358,7 +358,8 @@ TEST(Rewind, ThreadsAreNotExposedForLong) {
   EXPECT_TRUE(outcome.ok()) << outcome.error().text();
   std::sort(exposed.begin(), exposed.end());
   std::sort(gathered.begin(), gathered.end());
-  EXPECT_LT(exposed[15], gathered[15] / 2);
+  // The shortest of each: whoever else wants the CPU only adds to them.
+  EXPECT_LT(exposed[0], gathered[0] / 2);
   RecordProperty("exposed_us", static_cast<int>(exposed[15]));
   RecordProperty("gathered_us", static_cast<int>(gathered[15]));
   EXPECT_EQ(target.line(50), "");
