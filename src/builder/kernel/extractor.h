@@ -7,6 +7,7 @@
 #include <set>
 
 #include "builder/kernel/module_image.h"
+#include "insn/decode.h"
 #include "objdiff/kernel_tables.h"
 
 namespace livecare::builder {
@@ -62,7 +63,9 @@ class Extractor {
   void emit_entries(uint32_t piece);
   void emit_entry(uint32_t piece, const objdiff::KernelEntry& entry);
   void emit_orc(UnitState& state, const objdiff::KernelEntry& entry);
-  void check_jumps_out(const Piece& piece);
+  void relocate_jumps_out(const Piece& piece);
+  void relocate_jump_out(const Piece& piece, const insn::Instruction& instruction, uint64_t at,
+                         int64_t target);
   void check_early_patching();
 
   // reach.cc: references

@@ -35,7 +35,8 @@ using objdiff::KernelEntry;
 namespace {
 
 constexpr uint64_t entry_window_bytes = 16;  // the call to __fentry__ lies within
-constexpr uint64_t site_bytes = 5;           // of a call or jump to a thunk
+constexpr uint64_t branch_field_bytes = 4;
+constexpr uint64_t site_bytes = 5;  // of a call or jump to a thunk
 constexpr uint64_t function_alignment = 16;
 
 bool is_ftrace_table(std::string_view section) {
@@ -267,8 +268,8 @@ void Extractor::emit(uint32_t index) {
     std::string_view section = patched.sections()[piece.section].name;
     if (auto why = objdiff::kernel_code_refusal(section); !why.empty())
       refuse(piece.owner, section, std::string(why));
-    check_jumps_out(piece);
     emit_entries(index);
+    relocate_jumps_out(piece);
   }
   for (const elf::Relocation& relocation : patched.relocations(piece.section)) {
     if (relocation.offset < piece.offset || relocation.offset >= piece.offset + piece.size)
@@ -279,8 +280,9 @@ void Extractor::emit(uint32_t index) {
   }
 }
 
-// A jump that the assembler resolved, out of a piece that is not a whole section.
-void Extractor::check_jumps_out(const Piece& piece) {
+// A branch that the assembler resolved, out of a piece that is not a whole section: functions with
+// a section attribute (.sched.text and the like) share one. It becomes a reference like any other.
+void Extractor::relocate_jumps_out(const Piece& piece) {
   const elf::Image& patched = *units_[piece.unit].unit->patched;
   const elf::Section& section = patched.sections()[piece.section];
   if (piece.offset == 0 && piece.size == section.size) return;
@@ -297,13 +299,40 @@ void Extractor::check_jumps_out(const Piece& piece) {
                                  [&](const auto& r) { return r.offset == field; });
     int64_t target = static_cast<int64_t>(at + instruction->length) + instruction->displacement;
     if (instruction->pc_relative_width != 0 && !relocated &&
-        (target < 0 || target >= static_cast<int64_t>(piece.size))) {
-      refuse(piece.owner, section.name,
-             "jumps to its neighbour in a section that it shares; give it a section of its own");
-      return;
-    }
+        (target < 0 || target >= static_cast<int64_t>(piece.size)))
+      relocate_jump_out(piece, *instruction, at, target + static_cast<int64_t>(piece.offset));
     at += instruction->length;
   }
+}
+
+void Extractor::relocate_jump_out(const Piece& piece, const insn::Instruction& instruction,
+                                  uint64_t at, int64_t target) {
+  const elf::Image& patched = *units_[piece.unit].unit->patched;
+  const elf::Section& section = patched.sections()[piece.section];
+  auto function = std::find_if(
+      patched.symbols().begin(), patched.symbols().end(), [&](const elf::Symbol& symbol) {
+        auto value = static_cast<int64_t>(symbol.value);
+        return symbol.section == section.index && symbol.type == STT_FUNC && target >= value &&
+               target < value + static_cast<int64_t>(symbol.size);
+      });
+  bool long_branch = instruction.pc_relative_width == branch_field_bytes &&
+                     instruction.pc_relative_offset + branch_field_bytes == instruction.length &&
+                     instruction.flow != insn::Flow::next;
+  if (!long_branch || function == patched.symbols().end()) {
+    refuse(piece.owner, section.name,
+           "reaches its neighbour in a section that it shares by more than a call or a long jump; "
+           "give it a section of its own");
+    return;
+  }
+  uint64_t field = at + instruction.pc_relative_offset;
+  SectionPlace place{piece.place.section, piece.place.offset + field};
+  // The kernel's loader takes only fields that are zero.
+  Bytes& out = image_.object.section(place.section).bytes;
+  std::fill_n(out.begin() + static_cast<ptrdiff_t>(place.offset), branch_field_bytes, uint8_t{0});
+  int64_t addend =
+      target - static_cast<int64_t>(function->value) - static_cast<int64_t>(branch_field_bytes);
+  relocate(piece.unit, {piece.offset + field, R_X86_64_PLT32, function->index, addend},
+           piece.section, place, Use::branch, piece.owner);
 }
 
 void Extractor::emit_entries(uint32_t index) {

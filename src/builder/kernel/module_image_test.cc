@@ -170,6 +170,39 @@ TEST(ModuleImage, AnUnknownNameIsRefused) {
   EXPECT_THAT(refusals(kernel.extracted()), HasSubstr("nowhere"));
 }
 
+// Functions with a section attribute share one: the assembler resolves what goes on between them.
+TEST(ModuleImage, CallsInsideASharedSectionBecomeReferences) {
+  MiniKernel kernel(R"(
+    #define SCHED __attribute__((section(".sched.text"), noinline))
+    int hidden(int);
+    SCHED static int quiet(int x) { return hidden(x) ^ 5; }
+    #ifdef FIXED
+    SCHED static int fresh(int x) { return hidden(x) - 9; }
+    #endif
+    SCHED int work(int x) {
+    #ifdef FIXED
+      if (x < 0) return fresh(x) + 1;
+    #endif
+      return quiet(x) + hidden(x); })");
+  ModuleImage image = kernel.extracted();
+  ASSERT_EQ(refusals(image), "");
+  ASSERT_EQ(image.functions.size(), 1u);
+  EXPECT_THAT(outside_names(image), UnorderedElementsAre("quiet", "hidden"));
+  elf::Image object = written(image);
+  const elf::Section* text = object.section(".text");
+  ASSERT_NE(text, nullptr);
+  size_t to_fresh = 0;
+  for (const elf::Relocation& relocation : object.relocations(text->index)) {
+    EXPECT_EQ(text->bytes.read<uint32_t>(relocation.offset), 0u);
+    for (const elf::Symbol& symbol : object.symbols())
+      if (symbol.name == "fresh" && relocation.type == R_X86_64_PLT32)
+        to_fresh += relocation.addend + 4 == static_cast<int64_t>(symbol.value);
+  }
+  EXPECT_EQ(to_fresh, 1u);
+  for (const OutsideReference& reference : image.references)
+    EXPECT_EQ(text->bytes.read<uint32_t>(reference.place.offset), 0u);
+}
+
 // Since Linux 7.x a WARN gives its entry of the bug table away.
 TEST(ModuleImage, CodeFindsItsOwnEntryOfATable) {
   MiniKernel kernel(R"(
