@@ -24,7 +24,9 @@ struct Context {
   const Parts& patched_parts;
   Diff& out;
   KernelEntries* kernel = nullptr;  // objects of Linux only
-  std::set<AtomId> replaced;        // patched functions that are changed or new, with their parts
+  // Of the original; kernel only.
+  std::optional<std::set<AtomId>> traced;
+  std::set<AtomId> replaced;  // patched functions that are changed or new, with their parts
 
   void refuse(std::string_view function, std::string_view section, std::string reason) {
     out.refused.push_back({std::string(function), std::string(section), std::move(reason)});

@@ -8,6 +8,7 @@
 
 #include <elf.h>
 
+#include "objdiff/callers.h"
 #include "objdiff/context.h"
 #include "objdiff/correlate.h"
 #include "objdiff/names.h"
@@ -102,7 +103,11 @@ Result<Diff> diff(const elf::Image& original, const elf::Image& patched, const O
                   patched_parts,
                   out,
                   kernel ? &*kernel : nullptr,
+                  {},
                   {}};
+  if (options.kernel) {
+    TRY(context.traced, traced_functions(before));
+  }
   judge_functions(context);
   judge_data(context);
   judge_sections(context);

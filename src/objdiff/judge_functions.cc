@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "objdiff/callers.h"
 #include "objdiff/context.h"
 #include "objdiff/names.h"
 
@@ -28,6 +29,7 @@ class FunctionJudge {
       if (c_.patched.atom(id).kind == AtomKind::function &&
           c_.patched_parts.parent_of(id) == no_atom)
         judge(id);
+    if (c_.traced && !c_.traced->empty()) redirect_callers();
     for (AtomId id = 0; id < c_.original.atoms().size(); id++)
       if (c_.original.atom(id).kind == AtomKind::function && !c_.pairing.paired_original(id) &&
           c_.original_parts.parent_of(id) == no_atom)
@@ -43,13 +45,72 @@ class FunctionJudge {
       add_new(id);
       return;
     }
-    std::optional<std::string> why = difference(before, id);
-    if (!why) return;
+    if (auto why = difference(before, id)) add_changed(before, id, *why);
+  }
+
+  void add_changed(AtomId before, AtomId id, std::string why) {
     Function function = describe(before, id);
-    function.why = *why;
+    function.why = std::move(why);
     c_.out.changed_functions.push_back(function);
+    changed_.push_back(id);
     replace(id);
     check_changed(before, id);
+  }
+
+  // A kernel's `inline` function that was not inlined has nothing at its entry that could be
+  // redirected. Where all that is done with it is calling it, its callers are replaced instead, and
+  // call the new one. Nobody may be in the old one then: it counts as a part of the first of them.
+  // What cannot be helped like that stays, and is the builder's to refuse.
+  void redirect_callers() {
+    for (size_t i = 0; i < changed_.size(); i++) {  // grows
+      AtomId id = changed_[i], before = c_.pairing.original_of[id];
+      if (c_.traced->contains(before)) continue;
+      auto callers = callers_of(c_.patched, c_.patched_parts, id);
+      auto old_callers = callers_of(c_.original, c_.original_parts, before);
+      if (!callers || !old_callers || callers->empty() || is_visible(id)) continue;
+      AtomId keeper = no_atom;
+      for (AtomId caller : *callers) {
+        AtomId old_caller = c_.pairing.original_of[caller];
+        if (!c_.replaced.contains(caller))
+          add_changed(old_caller, caller, fmt::format("calls {}", c_.patched.atom(id).name));
+        if (keeper == no_atom && old_caller != no_atom && keeper_of(caller) != id)
+          keeper = keeper_of(caller);
+      }
+      if (keeper != no_atom) become_part(id, keeper);
+    }
+  }
+
+  // Itself, unless it became a part of another one.
+  AtomId keeper_of(AtomId id) const {
+    for (auto at = keepers_.find(id); at != keepers_.end(); at = keepers_.find(id)) id = at->second;
+    return id;
+  }
+
+  bool is_visible(AtomId id) const {
+    const Atom& atom = c_.patched.atom(id);
+    return std::any_of(atom.symbols.begin(), atom.symbols.end(), [&](uint32_t symbol) {
+      return c_.patched.symbol(symbol).bind != STB_LOCAL;
+    });
+  }
+
+  void become_part(AtomId id, AtomId keeper) {
+    auto& changed = c_.out.changed_functions;
+    auto of = [&](AtomId atom) {
+      return std::find_if(changed.begin(), changed.end(), [&](const Function& function) {
+        return function.patched_symbol == c_.patched.atom(atom).symbol;
+      });
+    };
+    Function function = *of(id);
+    auto& parts = of(keeper)->original_parts;
+    parts.push_back(function.original_symbol);
+    parts.insert(parts.end(), function.original_parts.begin(), function.original_parts.end());
+    changed.erase(of(id));
+    function.original_parts.clear();
+    function.original_symbol = 0;
+    function.original = {};
+    function.why = "cannot be redirected; " + function.why;
+    keepers_[id] = keeper;
+    c_.out.new_functions.push_back(std::move(function));
   }
 
   std::optional<std::string> difference(AtomId before, AtomId id) {
@@ -173,6 +234,8 @@ class FunctionJudge {
   }
 
   Context& c_;
+  std::vector<AtomId> changed_;
+  std::map<AtomId, AtomId> keepers_;
 };
 
 }  // namespace

@@ -55,6 +55,55 @@ TEST_P(KernelTables, EntriesGoWithAChangedFunction) {
   expect_changed(diff_kernel(source, source, {"-DADD=1"}), {"warns"});
 }
 
+// As the kernel's lock classes are: nothing tells them apart, and nothing depends on it.
+TEST_P(KernelTables, StaticLocalsWithoutAByteAreAlike) {
+  const std::string locks = R"(
+    struct key {};
+    int use(struct key *key, int x);
+    #ifdef FIX
+    int work(int x) { if (x) { static struct key key; use(&key, x + 1); }
+                      { static struct key key; use(&key, 5); } return use(0, x); }
+    #else
+    int work(int x) { { static struct key key; use(&key, 4); }
+                      if (x) { static struct key key; use(&key, x); } return use(0, x); }
+    #endif
+    int same(int x) { static struct key key; return use(&key, x); })";
+  expect_changed(diff_kernel(locks, locks, {"-DFIX"}), {"work"});
+}
+
+// As the kernel's `inline` is: such a function has nothing at its entry that could be redirected.
+constexpr const char* untraced = R"(
+  #define TRACED __asm__ volatile("1: call __fentry__\n.pushsection __mcount_loc,\"a\"\n" \
+                                  ".quad 1b\n.popsection")
+  int g(int);
+  #ifndef ADD
+  #define ADD 0
+  #endif
+  static __attribute__((noinline)) int inner(int x) { g(x); return g(x) + ADD; }
+  static __attribute__((noinline)) int middle(int x) { g(x); return inner(x) + 1; }
+  int outer(int x) { TRACED; g(4); return middle(x) + 3; }
+  int also(int x) { TRACED; g(5); return middle(x) - 3; }
+  int aside(int x) { TRACED; return g(x) - 2; }
+  #ifdef TAKEN
+  int (*taken)(int) = inner;
+  #endif
+)";
+
+TEST_P(KernelTables, CallersAreReplacedForWhatCannotBeRedirected) {
+  Diff diff = diff_kernel(untraced, untraced, {"-DADD=1"});
+  EXPECT_EQ(refusals(diff), "");
+  EXPECT_EQ(names(diff.changed_functions), (Strings{"also", "outer"}));
+  EXPECT_EQ(names(diff.new_functions), (Strings{"inner", "middle"}));
+  size_t parts = 0;
+  for (const Function& function : diff.changed_functions) parts += function.original_parts.size();
+  EXPECT_EQ(parts, 2u);  // of one of them: nobody may be in the old ones
+}
+
+TEST_P(KernelTables, WhatIsMoreThanCalledStays) {
+  Diff diff = diff_kernel(untraced, untraced, {"-DADD=1", "-DTAKEN"});
+  EXPECT_EQ(names(diff.changed_functions), Strings{"inner"});
+}
+
 TEST_P(KernelTables, ExportsAreLeftOut) {
   const std::string exported = R"(
     #define EXPORT(name) \

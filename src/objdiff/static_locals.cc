@@ -8,6 +8,7 @@
 // 3. The variable is alone in its group on both sides and the functions that use it are related:
 //    a function in common, counting the callers of a function that exists on one side only (it was
 //    inlined there).
+// 4. Variables without a byte (the kernel's lock classes) have no state: any of a group will do.
 //
 // Evidence that contradicts itself is no evidence. What stays open on both sides is ambiguous; the
 // caller refuses if code of the patch uses it.
@@ -92,6 +93,7 @@ class StaticLocals {
     vote_by_changed();
     settle_votes();
     for (const VariableGroup& group : groups_) pair_single(group);
+    for (const VariableGroup& group : groups_) pair_empty(group);
     for (const VariableGroup& group : groups_) note_ambiguous(group);
   }
 
@@ -203,6 +205,17 @@ class StaticLocals {
     if (related || (a.empty() && b.empty())) pairing_.pair(originals[0], patcheds[0]);
   }
 
+  void pair_empty(const VariableGroup& group) {
+    auto [originals, patcheds] = still_open(group);
+    auto empty = [](const ObjectMap& map, const std::vector<AtomId>& atoms) {
+      return std::all_of(atoms.begin(), atoms.end(),
+                         [&](AtomId id) { return map.atom(id).size == 0; });
+    };
+    if (!empty(original_, originals) || !empty(patched_, patcheds)) return;
+    for (size_t i = 0; i < std::min(originals.size(), patcheds.size()); i++)
+      pairing_.pair(originals[i], patcheds[i]);
+  }
+
   std::pair<std::vector<AtomId>, std::vector<AtomId>> still_open(const VariableGroup& group) const {
     std::pair<std::vector<AtomId>, std::vector<AtomId>> out;
     for (AtomId id : group.original)
@@ -214,7 +227,7 @@ class StaticLocals {
 
   void note_ambiguous(const VariableGroup& group) {
     auto [originals, patcheds] = still_open(group);
-    if (originals.empty()) return;
+    if (originals.empty() || patcheds.empty()) return;
     std::string candidates;
     for (AtomId id : originals)
       candidates += (candidates.empty() ? "" : ", ") + std::string(original_.atom(id).name);

@@ -27,6 +27,7 @@
 
 #include "builder/kernel/extractor.h"
 #include "insn/decode.h"
+#include "objdiff/callers.h"
 
 namespace livecare::builder {
 
@@ -34,14 +35,9 @@ using objdiff::KernelEntry;
 
 namespace {
 
-constexpr uint64_t entry_window_bytes = 16;  // the call to __fentry__ lies within
 constexpr uint64_t branch_field_bytes = 4;
 constexpr uint64_t site_bytes = 5;  // of a call or jump to a thunk
 constexpr uint64_t function_alignment = 16;
-
-bool is_ftrace_table(std::string_view section) {
-  return section == "__mcount_loc" || section == "__patchable_function_entries";
-}
 
 }  // namespace
 
@@ -107,10 +103,10 @@ void Extractor::check_entry(uint32_t unit, const objdiff::Function& function) {
   auto entries = objdiff::read_kernel_entries(*from.original);
   bool traced =
       entries.ok() && std::any_of(entries->begin(), entries->end(), [&](const KernelEntry& entry) {
-        return is_ftrace_table(entry.table->section) &&
+        return objdiff::is_ftrace_table(entry.table->section) &&
                entry.owner_section == function.original.section &&
                entry.owner_offset >= function.original.offset &&
-               entry.owner_offset < function.original.offset + entry_window_bytes;
+               entry.owner_offset < function.original.offset + objdiff::ftrace_entry_window_bytes;
       });
   if (!traced)
     refuse(function.name, from.original->sections()[function.original.section].name,

@@ -204,8 +204,9 @@ Extractor::Reached Extractor::reach_data(uint32_t unit, uint32_t index, const st
     return emitted();
   uint32_t original = state.unit->diff.correlation.original_of_patched[index];
   bool placed = original != 0 && state.unit->map.placements.contains(original);
-  // A constant of the compiler's: its content is all there is.
-  bool copied = !(section.flags & SHF_WRITE) && objdiff::is_compiler_constant(symbol.name);
+  // A constant of the compiler's: its content is all there is. A lock class has none.
+  bool copied = (!(section.flags & SHF_WRITE) && objdiff::is_compiler_constant(symbol.name)) ||
+                (symbol.type == STT_OBJECT && symbol.size == 0);
   if (!placed && copied) return emitted();
   return reach_shipped(unit, index, owner);
 }
