@@ -56,7 +56,10 @@ struct kcare_target {
 struct kcare_site;
 
 struct kcare_redirect {
-	struct kcare_site *site;	/* NULL: the module is absent */
+	struct kcare_site *site;	/* NULL: the module is absent, or exits is set */
+	struct module *exits;	/* old is the exit function of this module: it has no site */
+	void (*new_exit)(void);
+	bool open;
 	struct kcare_span old;
 	const char *name;
 	unsigned int entry;	/* which of the site's two ways */
@@ -185,10 +188,19 @@ int kcare_reloc_value(u32 type, unsigned long place, unsigned long value, u8 *by
 int kcare_redirect_init(void);
 int kcare_redirect_add(struct kcare_redirect *redirect, unsigned long new_address,
 		       struct kcare_reason *reason);
+int kcare_redirect_exit(struct kcare_redirect *redirect, struct module *mod,
+			unsigned long new_address);
+bool kcare_redirect_is_module_exit(const struct kcare_span *old, struct module *mod);
+bool kcare_redirect_is_busy(const struct kcare_redirect *redirect);	/* in the stop */
 void kcare_redirect_remove(struct kcare_redirect *redirects, unsigned int count);
 int kcare_redirect_check(const struct kcare_redirect *redirect, struct kcare_reason *reason);
-void kcare_redirect_gate(const struct kcare_redirect *redirect, bool on);	/* in the stop */
+void kcare_redirect_gate(struct kcare_redirect *redirect, bool on);	/* in the stop */
 struct kcare_span kcare_slots_span(void);
+
+static inline bool kcare_redirect_present(const struct kcare_redirect *redirect)
+{
+	return redirect->site || redirect->exits;
+}
 
 /* tasks.c */
 struct kcare_hold {

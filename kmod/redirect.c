@@ -16,6 +16,10 @@
  * FTRACE_OPS_FL_PERMANENT for that, and overwrites the flags at registration, so
  * it is set afterwards. Registering while it is 0 patches nothing and says 0: so
  * that is refused, and the bytes of the entry are read back.
+ *
+ * A module's exit function has no entry for ftrace (__exit is notrace), and needs
+ * none: struct module points to it, and delete_module(2) calls what that says. So
+ * the pointer is changed, in the stop as well.
  */
 #include <linux/bitmap.h>
 #include <linux/ftrace.h>
@@ -156,8 +160,88 @@ static int check_site(const struct kcare_site *site, const char *name,
 	return 0;
 }
 
+#ifdef CONFIG_MODULE_UNLOAD
+/* What the module came with, although another patch may have replaced it. */
+static void (*shipped_exit(struct module *mod))(void)
+{
+	struct kcare_patch *patch;
+	unsigned int i;
+
+	list_for_each_entry(patch, &kcare_patches, list)
+		for (i = 0; i < patch->n_funcs && patch->redirects; i++)
+			if (patch->redirects[i].exits == mod)
+				return (void (*)(void))patch->redirects[i].old.start;
+	return READ_ONCE(mod->exit);
+}
+
+bool kcare_redirect_is_module_exit(const struct kcare_span *old, struct module *mod)
+{
+	return !kcare_kernel.ftrace_location(old->start) &&
+	       old->start == (unsigned long)shipped_exit(mod);
+}
+
+int kcare_redirect_exit(struct kcare_redirect *redirect, struct module *mod,
+			unsigned long new_address)
+{
+	redirect->exits = mod;
+	redirect->new_exit = (void (*)(void))new_address;
+	redirect->open = false;
+	return 0;
+}
+
+/* It may be about to be called, so neither side may go. */
+bool kcare_redirect_is_busy(const struct kcare_redirect *redirect)
+{
+	return redirect->exits && redirect->exits->state == MODULE_STATE_GOING;
+}
+
+static void gate_exit(struct kcare_redirect *redirect, bool on)
+{
+	if (on)
+		WRITE_ONCE(redirect->exits->exit, redirect->new_exit);
+	else if (READ_ONCE(redirect->exits->exit) == redirect->new_exit)
+		WRITE_ONCE(redirect->exits->exit, (void (*)(void))redirect->old.start);
+}
+
+static int check_exit(const struct kcare_redirect *redirect, struct kcare_reason *reason)
+{
+	if (!redirect->open || READ_ONCE(redirect->exits->exit) == redirect->new_exit)
+		return 0;
+	kcare_say(reason, "%s: module %s has another exit function than was set", redirect->name,
+		  redirect->exits->name);
+	return -EIO;
+}
+#else
+bool kcare_redirect_is_module_exit(const struct kcare_span *old, struct module *mod)
+{
+	return false;
+}
+
+int kcare_redirect_exit(struct kcare_redirect *redirect, struct module *mod,
+			unsigned long new_address)
+{
+	return -EOPNOTSUPP;
+}
+
+bool kcare_redirect_is_busy(const struct kcare_redirect *redirect)
+{
+	return false;
+}
+
+static void gate_exit(struct kcare_redirect *redirect, bool on)
+{
+}
+
+static int check_exit(const struct kcare_redirect *redirect, struct kcare_reason *reason)
+{
+	return 0;
+}
+#endif
+
 int kcare_redirect_check(const struct kcare_redirect *redirect, struct kcare_reason *reason)
 {
+	if (redirect->exits)
+		return check_exit(redirect, reason);
 	return redirect->site ? check_site(redirect->site, redirect->name, reason) : 0;
 }
 
@@ -285,6 +369,7 @@ void kcare_redirect_remove(struct kcare_redirect *redirects, unsigned int count)
 		struct kcare_site *site = redirects[i].site;
 		int error;
 
+		redirects[i].exits = NULL;
 		if (!site)
 			continue;
 		site->used[redirects[i].entry] = false;
@@ -315,13 +400,18 @@ void kcare_redirect_remove(struct kcare_redirect *redirects, unsigned int count)
  * In the stop, or while nobody can come there. The site may be another patch's, too:
  * only its own way is closed.
  */
-void kcare_redirect_gate(const struct kcare_redirect *redirect, bool on)
+void kcare_redirect_gate(struct kcare_redirect *redirect, bool on)
 {
 	u8 way = redirect->entry + 1;
 	u8 *gate;
 
-	if (!redirect->site)
+	if (!kcare_redirect_present(redirect))
 		return;
+	redirect->open = on;
+	if (redirect->exits) {
+		gate_exit(redirect, on);
+		return;
+	}
 	gate = &kcare_gates[redirect->site->slot];
 	if (on)
 		WRITE_ONCE(*gate, way);

@@ -51,7 +51,7 @@ static void add_old_code(struct kcare_code *code, const struct kcare_patch *patc
 	unsigned int i;
 
 	for (i = 0; i < patch->n_funcs; i++)
-		if (patch->redirects[i].site)
+		if (kcare_redirect_present(&patch->redirects[i]))
 			code->spans[code->n_spans++] = patch->redirects[i].old;
 	for (i = 0; i < patch->n_ranges; i++)
 		if (patch->parts[i].start)
@@ -174,6 +174,16 @@ static void flip(struct attempt *attempt)
 			kcare_redirect_gate(&attempt->to->redirects[i], true);
 }
 
+static bool is_busy(const struct kcare_patch *patch)
+{
+	unsigned int i;
+
+	for (i = 0; patch && i < patch->n_funcs; i++)
+		if (kcare_redirect_is_busy(&patch->redirects[i]))
+			return true;
+	return false;
+}
+
 static int in_stop(void *data)
 {
 	struct attempt *attempt = data;
@@ -190,6 +200,8 @@ static int in_stop(void *data)
 	for (i = 0; (task = kcare_tasks_exiting(i)); i++)
 		if (!kcare_tasks_has_run(task))
 			walk_stopped(attempt, task);
+	if (is_busy(attempt->from) || is_busy(attempt->to))
+		attempt->trouble = "a module whose exit function is replaced is being unloaded";
 	if (attempt->n_obstacles || attempt->too_many || attempt->trouble)
 		return -EAGAIN;
 	flip(attempt);
@@ -313,7 +325,7 @@ static unsigned int count_present(const struct kcare_patch *patch)
 	unsigned int i, count = 0;
 
 	for (i = 0; i < patch->n_funcs; i++)
-		count += !!patch->redirects[i].site;
+		count += kcare_redirect_present(&patch->redirects[i]);
 	return count;
 }
 

@@ -118,6 +118,7 @@ static int add_redirect(struct kcare_patch *patch, unsigned int index, struct kc
 {
 	struct kcare_redirect *redirect = &patch->redirects[index];
 	const struct kcare_func *func = &patch->funcs[index];
+	struct module *mod = patch->targets[func->old.object].mod;
 	unsigned int i;
 	int error;
 
@@ -127,12 +128,15 @@ static int add_redirect(struct kcare_patch *patch, unsigned int index, struct kc
 	for (i = 0; i < patch->n_funcs; i++) {
 		const struct kcare_redirect *other = &patch->redirects[i];
 
-		if (other->site && other->old.start < redirect->old.end &&
+		if (other != redirect && kcare_redirect_present(other) &&
+		    other->old.start < redirect->old.end &&
 		    other->old.end > redirect->old.start) {
 			kcare_say(reason, "%s: overlaps with %s", redirect->name, other->name);
 			return -EINVAL;
 		}
 	}
+	if (mod && kcare_redirect_is_module_exit(&redirect->old, mod))
+		return kcare_redirect_exit(redirect, mod, func->new_ptr);
 	return kcare_redirect_add(redirect, func->new_ptr, reason);
 }
 

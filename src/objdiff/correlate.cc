@@ -9,7 +9,8 @@
 // 3. Writable variables with numbers: static_locals.cc.
 // 4. Read-only variables have no identity worth keeping but their content: equal content pairs
 //    them; what is left over is new.
-// 5. Unnamed code and unnamed writable data: in order, if there is as much of it in sections of
+// 5. A kernel's lists of types (BTF): by their order, if all of them are the same on both sides.
+// 6. Unnamed code and unnamed writable data: in order, if there is as much of it in sections of
 //    the same name.
 //
 // Rejected: pairing by similarity of content (edit distance). It would find more clones, but a
@@ -21,6 +22,7 @@
 #include <algorithm>
 
 #include "objdiff/compare.h"
+#include "objdiff/kernel_tables.h"
 #include "objdiff/names.h"
 #include "objdiff/static_locals.h"
 
@@ -46,6 +48,7 @@ class Correlator {
 
   Pairing run() {
     group_by_key();
+    pair_type_ids();
     pair_chosen_names(false);
     pair_chosen_names(true);
     pair_function_groups();
@@ -103,6 +106,30 @@ class Correlator {
       if (!chosen(before, groups_[group_key(before)])) continue;
       if (before.is_code() || before.writable == atom.writable) pairing_.pair(original, id);
     }
+  }
+
+  // All of them or none: lists of another length or order are lists of something else.
+  void pair_type_ids() {
+    std::vector<AtomId> before = type_ids_of(original_), after = type_ids_of(patched_);
+    if (before.size() != after.size()) return;
+    for (size_t i = 0; i < before.size(); i++) {
+      const Atom &a = original_.atom(before[i]), &b = patched_.atom(after[i]);
+      bool same = a.offset == b.offset && a.size == b.size && a.kind == b.kind &&
+                  without_number(a.name) == without_number(b.name);
+      if (!same) return;
+    }
+    for (size_t i = 0; i < before.size(); i++) pairing_.pair(before[i], after[i]);
+  }
+
+  static std::vector<AtomId> type_ids_of(const ObjectMap& map) {
+    const elf::Section* section = map.image().section(type_ids_section);
+    if (!section) return {};
+    auto atoms = map.atoms_of_section(section->index);
+    return {atoms.begin(), atoms.end()};
+  }
+
+  static std::string_view without_number(std::string_view name) {
+    return name.substr(0, name.find_last_not_of("0123456789") + 1);
   }
 
   // --- groups of clones, parts, lambdas ---

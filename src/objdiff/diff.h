@@ -84,6 +84,9 @@ struct Options {
   std::map<std::string, DataPolicy> data_policies;
   // Objects of Linux: entries of its tables (kernel_tables.h) go with their functions.
   bool kernel = false;
+  // And a part of the kernel itself, not of a module: what runs when a module is unloaded never
+  // does.
+  bool built_in = false;
 };
 
 struct Diff {

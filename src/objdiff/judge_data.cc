@@ -103,7 +103,8 @@ class DataJudge {
     AtomId before = c_.pairing.original_of[id];
     std::string_view section = c_.patched.section_of(atom).name;
     if (c_.options.kernel && (kernel_table(section) || is_dropped_by_kernel(section) ||
-                              is_nameless_in_kernel(section, atom.name)))
+                              is_nameless_in_kernel(section, atom.name) ||
+                              (c_.options.built_in && is_exit_section(section))))
       return;  // judge_sections.cc
     if (c_.options.kernel && section == dynamic_debug_section) {
       judge_dynamic_debug(before, id);

@@ -30,6 +30,7 @@ class FunctionJudge {
           c_.patched_parts.parent_of(id) == no_atom)
         judge(id);
     if (c_.traced && !c_.traced->empty()) redirect_callers();
+    if (c_.options.kernel) check_sections();
     for (AtomId id = 0; id < c_.original.atoms().size(); id++)
       if (c_.original.atom(id).kind == AtomKind::function && !c_.pairing.paired_original(id) &&
           c_.original_parts.parent_of(id) == no_atom)
@@ -40,6 +41,8 @@ class FunctionJudge {
 
  private:
   void judge(AtomId id) {
+    if (c_.options.built_in && is_exit_section(c_.patched.section_of(c_.patched.atom(id)).name))
+      return;
     AtomId before = c_.pairing.original_of[id];
     if (before == no_atom) {
       add_new(id);
@@ -211,9 +214,23 @@ class FunctionJudge {
                              "function as it is",
                              c_.original.symbol(a.interior.front()).name));
     check_decodable(id);
-    if (c_.options.kernel)
-      if (auto why = kernel_code_refusal(c_.original.section_of(a).name); !why.empty())
-        refuse(id, std::string(why));
+  }
+
+  void check_sections() {
+    for (const Function& function : c_.out.changed_functions) {
+      std::string_view section = c_.original.image().sections()[function.original.section].name;
+      std::string_view why = kernel_code_refusal(section);
+      if (!why.empty() && !(is_exit_section(section) && is_module_exit(function)))
+        c_.refuse(function.name, section, std::string(why));
+    }
+  }
+
+  bool is_module_exit(const Function& function) const {
+    Place place = c_.original.place_of(function.original_symbol);
+    const auto& names = c_.original.atom(place.atom).symbols;
+    return std::any_of(names.begin(), names.end(), [&](uint32_t symbol) {
+      return c_.original.symbol(symbol).name == module_exit_name;
+    });
   }
 
   // Code that stays must not go on in the middle of old code.

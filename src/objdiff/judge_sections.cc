@@ -12,20 +12,23 @@ namespace {
 using Unnamed = std::map<std::string_view, std::vector<AtomId>>;
 
 // Judged function by function, or not at all.
-bool is_settled_elsewhere(std::string_view section) {
-  return kernel_table(section) || section == replacement_section ||
-         section == feature_test_section || is_dropped_by_kernel(section) ||
-         is_sanitizer_record(section);
+bool is_settled_elsewhere(std::string_view section, const Options& options) {
+  return (options.built_in && is_exit_section(section)) || kernel_table(section) ||
+         section == replacement_section || section == feature_test_section ||
+         is_dropped_by_kernel(section) || is_sanitizer_record(section);
 }
 
 // Atoms of sections with a role of their own (by section name), and unnamed code and writable data.
-Unnamed gather(const ObjectMap& map, bool kernel) {
+Unnamed gather(const ObjectMap& map, const Options& options) {
+  const bool kernel = options.kernel;
   Unnamed out;
   for (AtomId id = 0; id < map.atoms().size(); id++) {
     const Atom& atom = map.atom(id);
     bool special = atom.role == SectionRole::other || atom.role == SectionRole::initialisers;
     std::string_view section = map.section_of(atom).name;
-    if (kernel && is_settled_elsewhere(section)) continue;
+    if (kernel &&
+        (is_settled_elsewhere(section, options) || is_addressable_mark(section, atom.name)))
+      continue;
     bool nameless = kernel && is_nameless_in_kernel(section, atom.name);
     if (atom.role == SectionRole::other && atom.kind == AtomKind::variable && !nameless) continue;
     bool unnamed = atom.kind == AtomKind::code ||
@@ -41,8 +44,8 @@ class SectionJudge {
   explicit SectionJudge(Context& context) : c_(context) {}
 
   void run() {
-    const bool kernel = c_.options.kernel;
-    Unnamed originals = gather(c_.original, kernel), patcheds = gather(c_.patched, kernel);
+    Unnamed originals = gather(c_.original, c_.options);
+    Unnamed patcheds = gather(c_.patched, c_.options);
     if (c_.kernel)
       if (auto table = c_.kernel->difference_elsewhere(); !table.empty())
         c_.refuse("", table, "entries about code without a symbol changed; leave it as it is");

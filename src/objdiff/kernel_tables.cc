@@ -154,6 +154,15 @@ std::string_view kernel_code_refusal(std::string_view section) {
   return {};
 }
 
+bool is_exit_section(std::string_view section) {
+  return starts_with_any(section, {".exit.", ".exitcall"});
+}
+
+bool is_addressable_mark(std::string_view section, std::string_view name) {
+  return (section == ".exit.data" || section == ".init.data") &&
+         name.starts_with("__UNIQUE_ID___addressable_");
+}
+
 bool is_dropped_by_kernel(std::string_view section) {
   return starts_with_any(section, {".discard", ".printk_index", ".export_symbol", "___ksymtab",
                                    "__ksymtab", "___kcrctab", "__kcrctab"});

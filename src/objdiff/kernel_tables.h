@@ -63,6 +63,13 @@ std::optional<Replacement> replacement_of(const elf::Image& image, const KernelE
 // traced: never replaced. Empty when the section is neither; otherwise why.
 std::string_view kernel_code_refusal(std::string_view section);
 
+// What runs when a module is unloaded, and what only that uses.
+bool is_exit_section(std::string_view section);
+// A module's exit function has this name, whatever else it is called: struct module points to it.
+inline constexpr std::string_view module_exit_name = "cleanup_module";
+// Keeps a function from being dropped by the compiler; nobody reads it.
+bool is_addressable_mark(std::string_view section, std::string_view name);
+
 // Neither compared nor emitted: dropped by the kernel's own linker script; or exports, which only
 // modules that are linked later look at: to them the kernel exports what it did.
 bool is_dropped_by_kernel(std::string_view section);
@@ -91,6 +98,9 @@ inline constexpr std::string_view replacement_section = ".altinstr_replacement";
 // Of static_cpu_has(): tests of a CPU's feature, reached by a jump until the kernel has patched
 // that away. Each jumps back into the function that it is a part of.
 inline constexpr std::string_view feature_test_section = ".altinstr_aux";
+// Numbers of types, which are filled in when the kernel is linked: lists with a name, of entries
+// whose names end in a counter and a line.
+inline constexpr std::string_view type_ids_section = ".BTF_ids";
 inline constexpr std::string_view per_cpu_section = ".data..percpu";
 
 }  // namespace livecare::objdiff

@@ -71,6 +71,62 @@ TEST_P(KernelTables, StaticLocalsWithoutAByteAreAlike) {
   expect_changed(diff_kernel(locks, locks, {"-DFIX"}), {"work"});
 }
 
+constexpr const char* unloads = R"(
+  int g(int);
+  #ifndef ADD
+  #define ADD 0
+  #endif
+  #define EXIT __attribute__((section(".exit.text"), noinline))
+  __asm__(".pushsection __mcount_loc,\"a\"\n.quad stays\n.popsection");
+  int stays(int x) { return g(x); }
+  EXIT static void helper(void) { g(4 + ADD); g(5); }
+  EXIT static void leave(void) { helper(); g(3); }
+  void cleanup_module(void) __attribute__((alias("leave")));
+  static void *__UNIQUE_ID___addressable_cleanup_module12
+      __attribute__((used, section(".exit.data"))) = (void *)cleanup_module;
+)";
+
+TEST_P(KernelTables, AModulesExitCanBeReplaced) {
+  Diff diff = diff_kernel(unloads, unloads, {"-DADD=1"});
+  EXPECT_EQ(names(diff.changed_functions).size(), 1u);
+  EXPECT_LE(names(diff.new_functions).size(), 1u);  // "helper", where it is not inlined
+  EXPECT_EQ(refusals(diff), "");
+}
+
+TEST_P(KernelTables, WhatIsBuiltInHasNoExit) {
+  Options options;
+  options.kernel = options.built_in = true;
+  Diff diff = diff_texts(unloads, unloads, ".c", {}, options, {"-DADD=1"});
+  EXPECT_FALSE(diff.anything_changed());
+  EXPECT_EQ(refusals(diff), "");
+}
+
+// The entries' names end in a counter and a line.
+std::string type_lists(const std::string& line, const std::string& last_type) {
+  std::string text =
+      "int g(int *);\nextern int ids[], more[];\n"
+      "#ifndef ADD\n#define ADD 0\n#endif\n"
+      "int first(void) { return g(ids + 1) + ADD; }\nint second(void) { return g(more); }\n"
+      "__asm__(\".pushsection .BTF_ids,\\\"a\\\"\\n\"\n";
+  auto entry = [&](const std::string& type, int counter) {
+    std::string name = fmt::format("__BTF_ID__struct__{}__{}{}", type, counter, line);
+    text += fmt::format("\".local {0}\\n.type {0}, STT_OBJECT\\n.size {0}, 4\\n{0}: .zero 4\\n\"\n",
+                        name);
+  };
+  text += "\".globl ids\\nids:\\n\"\n";
+  entry("sock", 1);
+  entry("file", 2);
+  text += "\".globl more\\nmore:\\n\"\n";
+  entry(last_type, 3);
+  return text + "\".popsection\");\n";
+}
+
+TEST_P(KernelTables, ListsOfTypesGoByOrder) {
+  const std::string before = type_lists("100", "task");
+  expect_changed(diff_kernel(before, type_lists("107", "task"), {"-DADD=1"}), {"first"});
+  EXPECT_NE(refusals(diff_kernel(before, type_lists("107", "cred"), {"-DADD=1"})), "");
+}
+
 // As the kernel's `inline` is: such a function has nothing at its entry that could be redirected.
 constexpr const char* untraced = R"(
   #define TRACED __asm__ volatile("1: call __fentry__\n.pushsection __mcount_loc,\"a\"\n" \

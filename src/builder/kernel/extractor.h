@@ -52,6 +52,7 @@ class Extractor {
   void add_functions(uint32_t unit);
   void add_hooks(uint32_t unit);  // hooks.cc
   void replace(uint32_t unit, const objdiff::Function& function);
+  bool is_module_exit(uint32_t unit, const objdiff::Function& function) const;
   void check_entry(uint32_t unit, const objdiff::Function& function);
 
   // module_image.cc: pieces

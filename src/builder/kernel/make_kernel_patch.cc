@@ -116,6 +116,7 @@ class Maker {
     for (const std::string& name : options_.keep_data)
       options.data_policies[name] = objdiff::DataPolicy::keep_live_value;
     for (const KernelObject& object : objects_) {
+      options.built_in = object.module.empty();
       ComparedObject compared;
       compared.object = &object;
       TRY(elf::Image original, elf::Image::open(object.original));

@@ -114,6 +114,18 @@ void Extractor::check_entry(uint32_t unit, const objdiff::Function& function) {
            "callers instead");
 }
 
+// kcare.ko redirects it by the pointer in struct module.
+bool Extractor::is_module_exit(uint32_t unit, const objdiff::Function& function) const {
+  const KernelUnit& from = *units_[unit].unit;
+  return !from.home->is_vmlinux() &&
+         std::any_of(from.original->symbols().begin(), from.original->symbols().end(),
+                     [&](const elf::Symbol& symbol) {
+                       return symbol.name == objdiff::module_exit_name &&
+                              symbol.section == function.original.section &&
+                              symbol.value == function.original.offset;
+                     });
+}
+
 void Extractor::replace(uint32_t unit, const objdiff::Function& function) {
   const KernelUnit& from = *units_[unit].unit;
   std::string_view section = from.original->sections()[function.original.section].name;
@@ -125,7 +137,7 @@ void Extractor::replace(uint32_t unit, const objdiff::Function& function) {
                        why == from.map.refusals.end() ? "its code was not compared" : why->second));
     return;
   }
-  check_entry(unit, function);
+  if (!is_module_exit(unit, function)) check_entry(unit, function);
   ReplacedFunction out;
   out.home = from.home;
   out.proof = placement->second.detail;
@@ -262,7 +274,8 @@ void Extractor::emit(uint32_t index) {
   const elf::Image& patched = *units_[piece.unit].unit->patched;
   if (piece.code) {
     std::string_view section = patched.sections()[piece.section].name;
-    if (auto why = objdiff::kernel_code_refusal(section); !why.empty())
+    auto why = objdiff::kernel_code_refusal(section);
+    if (!why.empty() && !objdiff::is_exit_section(section))
       refuse(piece.owner, section, std::string(why));
     emit_entries(index);
     relocate_jumps_out(piece);

@@ -11,9 +11,9 @@ bool is_code(const elf::Image& image, const elf::Symbol& symbol) {
          (image.sections()[symbol.section].flags & SHF_EXECINSTR);
 }
 
-bool is_gone_after_boot(std::string_view section) {
-  return section.starts_with(".init.") || section.starts_with(".exit.") ||
-         section.starts_with(".meminit.");
+bool is_gone_after_boot(std::string_view section, bool vmlinux) {
+  return section.starts_with(".init.") || section.starts_with(".meminit.") ||
+         (vmlinux && objdiff::is_exit_section(section));
 }
 
 }  // namespace
@@ -45,7 +45,8 @@ Extractor::Reached Extractor::in_piece(uint32_t piece, uint64_t section_offset) 
 
 Extractor::Reached Extractor::place_in(const ShippedObject& home, uint64_t address,
                                        std::string_view name, const std::string& owner) {
-  if (std::string_view section = home.section_at(address); is_gone_after_boot(section)) {
+  if (std::string_view section = home.section_at(address);
+      is_gone_after_boot(section, home.is_vmlinux())) {
     refuse(owner, section, fmt::format("refers to {}, which is gone after the start", name));
     return {};
   }
