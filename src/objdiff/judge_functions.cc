@@ -36,7 +36,8 @@ class FunctionJudge {
           c_.original_parts.parent_of(id) == no_atom)
         c_.out.removed_functions.push_back(removed(id));
     for (AtomId id = 0; id < c_.patched.atoms().size(); id++)
-      if (c_.patched.atom(id).is_code() && !c_.replaced.contains(id)) check_jumps_inside(id);
+      if (c_.patched.atom(id).is_code() && !c_.replaced.contains(id) && !comes_along(id))
+        check_jumps_inside(id);
   }
 
  private:
@@ -233,14 +234,22 @@ class FunctionJudge {
     });
   }
 
+  // Reached only from the function that it jumps back into, or copied over a place of it.
+  bool comes_along(AtomId id) const {
+    std::string_view section = c_.patched.section_of(c_.patched.atom(id)).name;
+    return c_.options.kernel &&
+           (section == replacement_section || section == feature_test_section);
+  }
+
   // Code that stays must not go on in the middle of old code.
   void check_jumps_inside(AtomId id) {
     for (const Ref& ref : c_.patched.atom(id).refs) {
       if (ref.target != Ref::Target::atom || ref.at == 0 || !c_.replaced.contains(ref.atom))
         continue;
+      const Atom& from = c_.patched.atom(id);
       refuse(ref.atom, fmt::format("changed, but {}, which did not, refers to a place inside it; "
                                    "leave this function as it is",
-                                   c_.patched.atom(id).name));
+                                   from.named() ? from.name : c_.patched.section_of(from).name));
       return;
     }
   }

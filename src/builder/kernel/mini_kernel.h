@@ -49,6 +49,7 @@ class MiniKernel {
     options.kernel = true;
     auto diff = objdiff::diff(*original, *patched, options);
     if (!diff.ok()) throw std::runtime_error(diff.error().text());
+    auto refused = diff->refused;
     ExtractInput input;
     KernelUnit unit{"case.c", vmlinux.get(), original.get(), patched.get(), std::move(*diff), {}};
     auto map = vmlinux->matcher().match_object(*original, "case.c");
@@ -62,6 +63,7 @@ class MiniKernel {
     };
     auto image = extract(input);
     if (!image.ok()) throw std::runtime_error(image.error().text());
+    image->refused.insert(image->refused.begin(), refused.begin(), refused.end());
     return std::move(*image);
   }
 

@@ -262,9 +262,11 @@ uint32_t Extractor::function_piece(uint32_t unit, const objdiff::Extent& extent,
   if (alone) whole = {extent.section, 0, section.size};
   bool fresh = !piece_index_.contains(std::tuple(unit, whole.section, whole.offset));
   uint32_t piece = piece_for(unit, whole, std::string(name));
+  // kbuild would take that for the patch's own.
+  std::string called(name == objdiff::module_exit_name ? "new_cleanup_module" : name);
   if (fresh)
     image_.object.add_symbol(
-        {std::string(name), STB_LOCAL, STT_FUNC, STV_DEFAULT, pieces_[piece].place.section,
+        {std::move(called), STB_LOCAL, STT_FUNC, STV_DEFAULT, pieces_[piece].place.section,
          pieces_[piece].place.offset + extent.offset - whole.offset, extent.size});
   return piece;
 }
