@@ -59,6 +59,7 @@ struct kcare_redirect {
 	struct kcare_site *site;	/* NULL: the module is absent, or exits is set */
 	struct module *exits;	/* old is the exit function of this module: it has no site */
 	void (*new_exit)(void);
+	bool init;	/* KCARE_FUNC_INIT: nothing to do but when the module comes */
 	bool open;
 	struct kcare_span old;
 	const char *name;
@@ -128,6 +129,8 @@ int kcare_target_attach(struct kcare_patch *patch, unsigned int index,
 void kcare_target_detach(struct kcare_patch *patch, unsigned int index);
 int kcare_module_coming(struct module *mod, struct kcare_reason *reason);
 void kcare_module_going(struct module *mod);
+int kcare_fresh_check(const struct kcare_patch *from, const struct kcare_patch *to,
+		      struct kcare_reason *reason);
 bool kcare_module_concerns(struct module *mod);
 struct kcare_span kcare_module_text(struct module *mod);
 int kcare_hooks_call(struct kcare_patch *patch, u32 when, unsigned int target);
@@ -179,6 +182,9 @@ int kcare_symbols_init(void);
 int kcare_build_id_check(const struct kcare_target *target, struct kcare_reason *reason);
 int kcare_symbol_find(const struct kcare_symbol *symbol, const struct kcare_target *target,
 		      struct kcare_span *span, struct kcare_reason *reason);
+/* The same among what is gone when the module is loaded; it is COMING. */
+int kcare_init_symbol_find(const struct kcare_symbol *symbol, const struct kcare_target *target,
+			   struct kcare_span *span, struct kcare_reason *reason);
 
 /* relocs_*.c */
 int kcare_reloc_size(u32 type);		/* bytes written, 0: unknown type */

@@ -173,7 +173,8 @@ static int read_objects(struct kcare_patch *patch, const struct table *table,
 
 		if (!name || !*name || !is_printable(name) || objects[i].reserved ||
 		    !objects[i].build_id_size || objects[i].build_id_size > KCARE_BUILD_ID_MAX ||
-		    !strcmp(name, patch->mod->name)) {
+		    !strcmp(name, patch->mod->name) ||
+		    (objects[i].fresh_id && !strcmp(name, KCARE_VMLINUX))) {
 			kcare_say(reason, "object %u is malformed", i);
 			return -EINVAL;
 		}
@@ -217,6 +218,13 @@ static int read_func(struct kcare_patch *patch, unsigned int index, struct kcare
 			return -EINVAL;
 		}
 	}
+	if (func->flags & ~KCARE_FUNC_INIT || func->reserved ||
+	    (func->flags && !patch->targets[func->old.object].object->fresh_id)) {
+		kcare_say(reason, "%s: its flags %#x are not known, or not for its object",
+			  patch->redirects[index].name, func->flags);
+		return -EINVAL;
+	}
+	patch->redirects[index].init = func->flags & KCARE_FUNC_INIT;
 	if (!is_text(patch, func->new_ptr, func->new_size)) {
 		kcare_say(reason, "%s: its replacement is no code of the patch",
 			  patch->redirects[index].name);
@@ -256,7 +264,8 @@ static int read_reloc(struct kcare_patch *patch, unsigned int index, struct kcar
 	const struct kcare_reloc *it = &patch->relocs[index];
 	int size = kcare_reloc_size(it->type);
 
-	if (it->flags & ~KCARE_RELOC_LATE || !size) {
+	if (it->flags & ~(KCARE_RELOC_LATE | KCARE_RELOC_INIT) || !size ||
+	    it->flags == KCARE_RELOC_INIT) {
 		kcare_say(reason, "reference %u: type %u with flags %#x is not known", index,
 			  it->type, it->flags);
 		return -EINVAL;
@@ -267,6 +276,11 @@ static int read_reloc(struct kcare_patch *patch, unsigned int index, struct kcar
 	}
 	if (!is_symbol(patch, &it->symbol)) {
 		kcare_say(reason, "reference %u: its name or object is malformed", index);
+		return -EINVAL;
+	}
+	if (it->flags & KCARE_RELOC_INIT &&
+	    !patch->targets[it->symbol.object].object->fresh_id) {
+		kcare_say(reason, "reference %u: is to what is gone", index);
 		return -EINVAL;
 	}
 	if (!(it->flags & KCARE_RELOC_LATE) || is_read_now(patch->mod, it->place_ptr))

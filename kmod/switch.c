@@ -373,7 +373,7 @@ static int enter(struct kcare_patch *to, struct kcare_reason *reason)
 		kcare_say(reason, "%s: is being unloaded", to->mod->name);
 		return -ENOENT;
 	}
-	error = check_entries(to, reason);
+	error = kcare_fresh_check(kcare_active, to, reason) ?: check_entries(to, reason);
 	if (!error) {
 		error = kcare_hooks_call(to, KCARE_HOOK_PRE_SWITCH, KCARE_ALL_TARGETS);
 		if (error)
@@ -416,7 +416,7 @@ static int verify(struct kcare_patch *from, struct kcare_patch *to, struct kcare
 int kcare_switch(struct kcare_patch *to, struct kcare_ioc_switch *arg, struct kcare_reason *reason)
 {
 	struct kcare_patch *from = kcare_active;
-	int error = 0;
+	int error;
 
 	if (to == from) {
 		kcare_say(reason, "nothing to switch");
@@ -426,8 +426,7 @@ int kcare_switch(struct kcare_patch *to, struct kcare_ioc_switch *arg, struct kc
 		kcare_say(reason, "%s: is not loaded completely", to->mod->name);
 		return -EAGAIN;
 	}
-	if (to)
-		error = enter(to, reason);
+	error = to ? enter(to, reason) : kcare_fresh_check(from, NULL, reason);
 	if (error)
 		return error;
 	if (from)
@@ -459,7 +458,7 @@ static int look_ahead(struct kcare_patch *to, struct kcare_reason *reason)
 	struct attempt *attempt;
 	int error;
 
-	error = check_entries(to, reason);
+	error = kcare_fresh_check(kcare_active, to, reason) ?: check_entries(to, reason);
 	if (error)
 		return error;
 	attempt = kzalloc(sizeof(*attempt), GFP_KERNEL);

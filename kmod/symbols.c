@@ -268,10 +268,11 @@ static int find_in_kernel(const struct kcare_symbol *symbol, const char *name,
  * Symbols of that name, by rising address: there are few, so the position-th is
  * found by looking for the next higher one, position times.
  */
-static int find_in_module(const struct kcare_symbol *symbol, const char *name,
+static int find_in_module(const struct kcare_symbol *symbol, bool init,
 			  const struct kcare_target *target, struct kcare_span *span,
 			  struct kcare_reason *reason)
 {
+	const char *name = (const char *)(unsigned long)symbol->name_ptr;
 	const struct elf64_sym *best = NULL;
 	const struct mod_kallsyms *all;
 	unsigned long last = 0;
@@ -292,7 +293,8 @@ static int find_in_module(const struct kcare_symbol *symbol, const char *name,
 
 			/* Init code is there while the module is COMING, and not counted. */
 			if (it->st_shndx == SHN_UNDEF ||
-			    !within_module_core(it->st_value, target->mod) ||
+			    within_module_core(it->st_value, target->mod) == init ||
+			    !within_module(it->st_value, target->mod) ||
 			    strcmp(all->strtab + it->st_name, name))
 				continue;
 			count++;
@@ -328,6 +330,12 @@ int kcare_symbol_find(const struct kcare_symbol *symbol, const struct kcare_targ
 	const char *name = (const char *)(unsigned long)symbol->name_ptr;
 
 	if (target->mod)
-		return find_in_module(symbol, name, target, span, reason);
+		return find_in_module(symbol, false, target, span, reason);
 	return find_in_kernel(symbol, name, span, reason);
+}
+
+int kcare_init_symbol_find(const struct kcare_symbol *symbol, const struct kcare_target *target,
+			   struct kcare_span *span, struct kcare_reason *reason)
+{
+	return find_in_module(symbol, true, target, span, reason);
 }

@@ -15,12 +15,27 @@
  * References that the kernel works on when the patch is loaded (of a static key,
  * say) cannot be written later: they are not LATE. Their module has to be there,
  * and stays as long as the patch.
+ *
+ * Fresh targets. New code that knows another layout of a module's data, or needs
+ * what new init code does, must not meet what the old code made. So it is for a
+ * module that is loaded under it from the start: for each module that was, the
+ * fresh_id is noted, and a switch has to find each loaded module with the number
+ * that its own code asks for (0: as shipped).
  */
 #include <linux/kallsyms.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 
 #include "kcare.h"
+
+struct kcare_fresh {
+	struct list_head list;
+	const struct module *mod;
+	u64 id;
+};
+
+static LIST_HEAD(fresh_modules);
 
 struct kcare_span kcare_module_text(struct module *mod)
 {
@@ -34,6 +49,73 @@ struct kcare_span kcare_module_text(struct module *mod)
 	span.end = span.start + mod->core_layout.text_size;
 #endif
 	return span;
+}
+
+static u64 loaded_as(const struct module *mod)
+{
+	struct kcare_fresh *it;
+
+	list_for_each_entry(it, &fresh_modules, list)
+		if (it->mod == mod)
+			return it->id;
+	return 0;
+}
+
+static int note_fresh(const struct module *mod, u64 id)
+{
+	struct kcare_fresh *it = kmalloc(sizeof(*it), GFP_KERNEL);
+
+	if (!it)
+		return -ENOMEM;
+	it->mod = mod;
+	it->id = id;
+	list_add(&it->list, &fresh_modules);
+	return 0;
+}
+
+static void forget_fresh(const struct module *mod)
+{
+	struct kcare_fresh *it, *next;
+
+	list_for_each_entry_safe(it, next, &fresh_modules, list) {
+		if (it->mod != mod)
+			continue;
+		list_del(&it->list);
+		kfree(it);
+	}
+}
+
+/* May `to` be switched to (NULL: the shipped code), with the modules as they were loaded? */
+int kcare_fresh_check(const struct kcare_patch *from, const struct kcare_patch *to,
+		      struct kcare_reason *reason)
+{
+	struct kcare_fresh *it;
+	unsigned int i;
+	int error = 0;
+
+	for (i = 0; to && i < to->n_targets; i++) {
+		const struct kcare_target *target = &to->targets[i];
+
+		if (!target->present || !target->mod ||
+		    loaded_as(target->mod) == target->object->fresh_id)
+			continue;
+		kcare_say(reason,
+			  "module %s has to be loaded while the patch is applied; unload it first",
+			  target->name);
+		error = -EBUSY;
+	}
+	list_for_each_entry(it, &fresh_modules, list) {
+		bool named = false;
+
+		for (i = 0; to && i < to->n_targets; i++)
+			named |= to->targets[i].mod == it->mod;
+		if (named)
+			continue;
+		kcare_say(reason, "module %s was loaded under %s and needs it; unload it first",
+			  it->mod->name, from ? from->mod->name : "another patch");
+		error = -EBUSY;
+	}
+	return error;
 }
 
 /* Is it there? When the patch is loaded, and when a kept one comes back, which may hold it. */
@@ -88,13 +170,19 @@ static int find_code(const struct kcare_target *target, const struct kcare_symbo
 static int write_reloc(struct kcare_patch *patch, unsigned int index, struct kcare_reason *reason)
 {
 	const struct kcare_reloc *it = &patch->relocs[index];
+	const struct kcare_target *target = &patch->targets[it->symbol.object];
 	void *place = (void *)(unsigned long)it->place_ptr;
 	int size = kcare_reloc_size(it->type);
 	struct kcare_span span;
 	u8 bytes[8];
 	int error;
 
-	error = kcare_symbol_find(&it->symbol, &patch->targets[it->symbol.object], &span, reason);
+	if (!(it->flags & KCARE_RELOC_INIT))
+		error = kcare_symbol_find(&it->symbol, target, &span, reason);
+	else if (target->mod && target->mod->state == MODULE_STATE_COMING)
+		error = kcare_init_symbol_find(&it->symbol, target, &span, reason);
+	else
+		return 0;
 	if (error)
 		return error;
 	error = kcare_reloc_value(it->type, it->place_ptr, span.start + it->addend, bytes);
@@ -122,6 +210,8 @@ static int add_redirect(struct kcare_patch *patch, unsigned int index, struct kc
 	unsigned int i;
 	int error;
 
+	if (redirect->init)
+		return 0;
 	error = find_code(&patch->targets[func->old.object], &func->old, &redirect->old, reason);
 	if (error)
 		return error;
@@ -259,6 +349,8 @@ static int attach_late(struct kcare_patch *patch, unsigned int index, struct mod
 		if (error)
 			kcare_say(reason, "a hook of %s says no (%d)", patch->mod->name, error);
 	}
+	if (!error && applied && target->object->fresh_id)
+		error = note_fresh(mod, target->object->fresh_id);
 	if (error) {
 		kcare_target_detach(patch, index);
 		target->wrong = error;
@@ -266,9 +358,13 @@ static int attach_late(struct kcare_patch *patch, unsigned int index, struct mod
 	}
 	if (!applied)
 		return 0;
-	for (i = 0; i < patch->n_funcs; i++)
-		if (patch->funcs[i].old.object == index)
-			kcare_redirect_gate(&patch->redirects[i], true);
+	for (i = 0; i < patch->n_funcs; i++) {
+		if (patch->funcs[i].old.object != index)
+			continue;
+		if (patch->redirects[i].init)
+			mod->init = (int (*)(void))(unsigned long)patch->funcs[i].new_ptr;
+		kcare_redirect_gate(&patch->redirects[i], true);
+	}
 	kcare_hooks_call(patch, KCARE_HOOK_POST_SWITCH, index);
 	return 0;
 }
@@ -320,4 +416,5 @@ void kcare_module_going(struct module *mod)
 			kcare_target_detach(patch, i);
 		}
 	}
+	forget_fresh(mod);
 }

@@ -16,7 +16,7 @@
 #include <linux/types.h>
 
 #define KCARE_PATCH_MAGIC	0x5043434bu	/* "KCCP" */
-#define KCARE_PATCH_VERSION	1
+#define KCARE_PATCH_VERSION	2
 
 #define KCARE_SEC_HEAD		".kcare.head"
 #define KCARE_SEC_OBJECTS	".kcare.objects"
@@ -65,6 +65,12 @@ struct kcare_patch_head {
 /* .kcare.objects: the kernel and the modules whose code or data it names */
 struct kcare_object {
 	__u64 name_ptr;		/* KCARE_VMLINUX, or a module's name ('_', no '-') */
+	/*
+	 * Not 0: only for a module that is loaded while this patch, or one with the same
+	 * number, is applied: its data have another layout, or what runs when it is loaded
+	 * changed. Such a patch is neither applied nor taken back over the module's head.
+	 */
+	__u64 fresh_id;
 	__u8 build_id[KCARE_BUILD_ID_MAX];
 	__u32 build_id_size;	/* never 0 */
 	__u32 reserved;
@@ -91,7 +97,12 @@ struct kcare_func {
 	__u64 new_size;
 	__u32 range_first;	/* further code of the old function (.cold): .kcare.ranges */
 	__u32 range_count;
+	__u32 flags;		/* KCARE_FUNC_* */
+	__u32 reserved;
 };
+
+/* What its module runs when it is loaded: redirected while it is loaded, of fresh objects only. */
+#define KCARE_FUNC_INIT		0x1
 
 /* .kcare.ranges */
 struct kcare_range {
@@ -113,6 +124,8 @@ struct kcare_reloc {
  * resolved when it comes. Without it, the module has to be there.
  */
 #define KCARE_RELOC_LATE	0x1
+/* The symbol is gone when its module is loaded: resolved while it is; of fresh objects only. */
+#define KCARE_RELOC_INIT	0x2
 
 /* .kcare.hooks: functions of the patch module, called in the order of the file */
 enum kcare_hook_when {

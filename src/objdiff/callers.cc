@@ -51,7 +51,8 @@ Result<std::set<AtomId>> traced_functions(const ObjectMap& map) {
   TRY(std::vector<KernelEntry> entries, read_kernel_entries(map.image()));
   std::set<AtomId> traced;
   for (const KernelEntry& entry : entries) {
-    if (!is_ftrace_table(entry.table->section)) continue;
+    std::string_view section = map.image().sections()[entry.owner_section].name;
+    if (!is_ftrace_table(entry.table->section) || is_init_section(section)) continue;
     Place place = map.find(entry.owner_section, static_cast<int64_t>(entry.owner_offset));
     if (place.atom != no_atom && place.at >= 0 &&
         place.at < static_cast<int64_t>(ftrace_entry_window_bytes))

@@ -16,7 +16,8 @@ namespace livecare::objdiff {
 std::optional<std::set<AtomId>> callers_of(const ObjectMap& map, const Parts& parts,
                                            AtomId function);
 
-// Empty when nothing in the object can be traced, or when the object says nothing about it.
+// Empty when nothing in the object can be traced, or when the object says nothing about it. What is
+// gone after a start is none: ftrace forgets it then, and whoever is registered there does not.
 Result<std::set<AtomId>> traced_functions(const ObjectMap& map);
 
 // Tables of the places that ftrace may redirect; one that is a function's entry lies within its

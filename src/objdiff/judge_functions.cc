@@ -221,24 +221,24 @@ class FunctionJudge {
     for (const Function& function : c_.out.changed_functions) {
       std::string_view section = c_.original.image().sections()[function.original.section].name;
       std::string_view why = kernel_code_refusal(section);
-      if (!why.empty() && !(is_exit_section(section) && is_module_exit(function)))
-        c_.refuse(function.name, section, std::string(why));
+      bool entry = !c_.options.built_in &&
+                   ((is_exit_section(section) && is_called(function, module_exit_name)) ||
+                    (is_init_section(section) && is_called(function, module_init_name)));
+      if (!why.empty() && !entry) c_.refuse(function.name, section, std::string(why));
     }
   }
 
-  bool is_module_exit(const Function& function) const {
+  bool is_called(const Function& function, std::string_view name) const {
     Place place = c_.original.place_of(function.original_symbol);
     const auto& names = c_.original.atom(place.atom).symbols;
-    return std::any_of(names.begin(), names.end(), [&](uint32_t symbol) {
-      return c_.original.symbol(symbol).name == module_exit_name;
-    });
+    return std::any_of(names.begin(), names.end(),
+                       [&](uint32_t symbol) { return c_.original.symbol(symbol).name == name; });
   }
 
   // Reached only from the function that it jumps back into, or copied over a place of it.
   bool comes_along(AtomId id) const {
     std::string_view section = c_.patched.section_of(c_.patched.atom(id)).name;
-    return c_.options.kernel &&
-           (section == replacement_section || section == feature_test_section);
+    return c_.options.kernel && (section == replacement_section || section == feature_test_section);
   }
 
   // Code that stays must not go on in the middle of old code.

@@ -142,7 +142,7 @@ std::optional<Replacement> replacement_of(const elf::Image& image, const KernelE
 }
 
 std::string_view kernel_code_refusal(std::string_view section) {
-  if (starts_with_any(section, {".init.", ".meminit.", ".cpuinit.", ".devinit."}))
+  if (is_init_section(section))
     return "runs once, when the kernel boots or the module is loaded, and is gone then; do what it "
            "should have done in a hook";
   if (starts_with_any(section, {".exit.", ".memexit.", ".cpuexit.", ".devexit."}))
@@ -152,6 +152,10 @@ std::string_view kernel_code_refusal(std::string_view section) {
   if (starts_with_any(section, {".head.", ".static_call.text"}))
     return "is patched by the kernel itself; leave it as it is";
   return {};
+}
+
+bool is_init_section(std::string_view section) {
+  return starts_with_any(section, {".init.", ".meminit.", ".cpuinit.", ".devinit."});
 }
 
 bool is_exit_section(std::string_view section) {

@@ -65,7 +65,11 @@ std::string_view kernel_code_refusal(std::string_view section);
 
 // What runs when a module is unloaded, and what only that uses.
 bool is_exit_section(std::string_view section);
-// A module's exit function has this name, whatever else it is called: struct module points to it.
+// What runs when a module is loaded, or the kernel boots, and is gone then.
+bool is_init_section(std::string_view section);
+// A module's own entries have these names, whatever else they are called: struct module points to
+// them, so that they can be redirected without ftrace.
+inline constexpr std::string_view module_init_name = "init_module";
 inline constexpr std::string_view module_exit_name = "cleanup_module";
 // Keeps a function from being dropped by the compiler; nobody reads it.
 bool is_addressable_mark(std::string_view section, std::string_view name);

@@ -93,6 +93,26 @@ TEST_P(KernelTables, AModulesExitCanBeReplaced) {
   EXPECT_EQ(refusals(diff), "");
 }
 
+// Its helpers may have entries of ftrace, which are gone with them.
+TEST_P(KernelTables, AModulesInitCanBeReplacedTheKernelsCannot) {
+  std::string loads = unloads;
+  auto replace = [&](const std::string& what, const std::string& by) {
+    for (size_t at; (at = loads.find(what)) != std::string::npos;)
+      loads.replace(at, what.size(), by);
+  };
+  replace(".exit.", ".init.");
+  replace("cleanup_module", "init_module");
+  replace("helper(void) {",
+          "helper (void) { __asm__ volatile(\"1: nop\\n.pushsection "
+          "__mcount_loc,\\\"a\\\"\\n.quad 1b\\n.popsection\");");
+  Diff diff = diff_kernel(loads, loads, {"-DADD=1"});
+  EXPECT_EQ(names(diff.changed_functions).size(), 1u);
+  EXPECT_EQ(refusals(diff), "");
+  Options options;
+  options.kernel = options.built_in = true;
+  EXPECT_NE(refusals(diff_texts(loads, loads, ".c", {}, options, {"-DADD=1"})), "");
+}
+
 TEST_P(KernelTables, WhatIsBuiltInHasNoExit) {
   Options options;
   options.kernel = options.built_in = true;

@@ -55,6 +55,7 @@ run_guest() {  # DIR
   cp -r "$dir/server" "$dir/share/"
   paste -d ' ' <("$json_get" 'functions[].object' < "$dir/build.json") \
     <("$json_get" 'functions[].name' < "$dir/build.json") > "$dir/share/functions"
+  "$json_get" 'fresh_modules[].module' < "$dir/build.json" > "$dir/share/fresh" 2>/dev/null
   first_parts "$(cat "$dir/path")" > "$dir/share/first"
   vm --share "$dir/share" --memory 1536 --timeout "$guest_seconds_max" --console "$dir/console.log" -- \
     sh /share/kernel_coverage.guest > "$dir/guest.log" 2>&1

@@ -44,6 +44,7 @@ class Extractor {
     std::string name;    // exported
     const ShippedObject* home = nullptr;
     ShippedSymbol symbol;
+    bool init = false;          // outside: gone when its module is loaded
     uint64_t symbol_value = 0;  // of the relocation's target symbol, in its section
     std::string fresh;          // a new function or variable: its name
   };
@@ -52,7 +53,9 @@ class Extractor {
   void add_functions(uint32_t unit);
   void add_hooks(uint32_t unit);  // hooks.cc
   void replace(uint32_t unit, const objdiff::Function& function);
-  bool is_module_exit(uint32_t unit, const objdiff::Function& function) const;
+  // Redirected through struct module.
+  bool is_module_entry(uint32_t unit, const objdiff::Function& function) const;
+  void note_init(uint32_t unit, const objdiff::Function& function);
   void check_entry(uint32_t unit, const objdiff::Function& function);
 
   // module_image.cc: pieces
@@ -68,6 +71,7 @@ class Extractor {
   void relocate_jump_out(const Piece& piece, const insn::Instruction& instruction, uint64_t at,
                          int64_t target);
   void check_early_patching();
+  void check_fresh();
 
   // reach.cc: references
   void relocate(uint32_t unit, const elf::Relocation& relocation, uint32_t in_section,

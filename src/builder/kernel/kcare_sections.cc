@@ -7,13 +7,22 @@
 #include <cstring>
 
 #include "kmod/uapi/kcare_patch.h"
+#include "trust/keys.h"
 
 namespace livecare::builder {
 namespace {
 
-// Keys of static branches and calls: the kernel follows them when the patch is loaded.
-bool is_read_at_once(std::string_view section) {
-  return section == "__jump_table" || section == ".static_call_sites";
+// Never 0.
+uint64_t fresh_id(const std::set<std::string>& reasons) {
+  Bytes text;
+  for (const std::string& reason : reasons) {
+    text.insert(text.end(), reason.begin(), reason.end());
+    text.push_back(0);
+  }
+  const auto digest = trust::sha256(text);
+  uint64_t id = 0;
+  for (size_t i = 0; i < sizeof(id); i++) id = id << 8 | digest[i];
+  return std::max<uint64_t>(id, 1);
 }
 
 class SectionWriter {
@@ -112,6 +121,8 @@ class SectionWriter {
       if (home->build_id().size() > sizeof(record.build_id))
         return make_error(ErrorCode::unsupported, home->name(), "its build-ID is too long");
       std::copy(home->build_id().begin(), home->build_id().end(), record.build_id);
+      auto fresh = image_.fresh.find(home->name());
+      if (fresh != image_.fresh.end()) record.fresh_id = fresh_id(fresh->second);
       record.build_id_size = static_cast<uint32_t>(home->build_id().size());
       uint64_t at = append(section, record);
       point_to_string(section, at + offsetof(kcare_object, name_ptr), home->name());
@@ -131,6 +142,7 @@ class SectionWriter {
       kcare_func record{};
       TRY(record.old, symbol(function.home, function.old));
       record.new_size = function.size;
+      record.flags = function.init ? KCARE_FUNC_INIT : 0;
       record.range_first = range_count;
       record.range_count = static_cast<uint32_t>(function.parts.size());
       range_count += record.range_count;
@@ -159,6 +171,7 @@ class SectionWriter {
       bool may_come_later = !reference.home->is_vmlinux() &&
                             !is_read_at_once(object().section(reference.place.section).name);
       record.flags = may_come_later ? KCARE_RELOC_LATE : 0;
+      if (reference.init) record.flags |= KCARE_RELOC_INIT;
       uint64_t at = append(section, record);
       point(section, at + offsetof(kcare_reloc, place_ptr), reference.place);
       point_to_string(section, at + offsetof(kcare_reloc, symbol.name_ptr), reference.symbol.name);

@@ -28,9 +28,13 @@ json to_json(const KernelRequest& request, const KernelPatchResult& result) {
                          {"proof", function.proof}});
   for (const patchfmt::Fix& fix : result.metadata.fixes)
     fixes.push_back({{"name", fix.name}, {"cves", fix.cves}});
-  json document = {
-      {"release", request.release}, {"functions", functions}, {"references", result.references},
-      {"ignored", result.ignored},  {"refused", refused},     {"seconds", result.seconds}};
+  json fresh = json::array();
+  for (const auto& [module, reasons] : result.fresh)
+    fresh.push_back({{"module", module}, {"reasons", reasons}});
+  json document = {{"fresh_modules", fresh},    {"release", request.release},
+                   {"functions", functions},    {"references", result.references},
+                   {"ignored", result.ignored}, {"refused", refused},
+                   {"seconds", result.seconds}};
   if (result.refused.empty()) {
     document["patchset"] = result.metadata.name;
     document["level"] = result.metadata.level;
@@ -48,6 +52,9 @@ void print_result(const KernelPatchResult& result, std::ostream& out) {
   for (const auto& function : result.functions)
     out << fmt::format("  {} {} {} -> {} bytes; {}\n", function.object, function.name,
                        function.size, function.new_size, function.proof);
+  for (const auto& [module, reasons] : result.fresh)
+    out << fmt::format("  {} must not be loaded before the patch is applied: {}\n", module,
+                       fmt::join(reasons, "; "));
 }
 
 Status check_kernel_inputs(const KernelPatchOptions& options) {

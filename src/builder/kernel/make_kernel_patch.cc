@@ -140,13 +140,18 @@ class Maker {
   Status check_layouts(const ComparedObject& compared) {
     TRY(std::vector<LayoutChange> changes, layout_changes(*compared.original, *compared.patched));
     std::set<std::string> reviewed = reviewed_layouts(*compared.patched);
-    for (const LayoutChange& change : changes)
-      if (!reviewed.contains(change.type))
+    for (const LayoutChange& change : changes) {
+      if (reviewed.contains(change.type)) continue;
+      // Where no object is alive that the old code made, the layout is nobody's but the new code's.
+      if (!compared.object->module.empty())
+        result_.fresh[compared.object->module].insert(change.type + " " + change.what);
+      else
         refuse(compared.object->source,
                {change.type, "",
                 fmt::format("{} {}, and objects of it that are alive have the old layout; leave "
                             "the type as it is and put what is new into shadow data",
                             change.type, change.what)});
+    }
     return ok_status();
   }
 
@@ -178,6 +183,7 @@ class Maker {
     ExtractInput input;
     input.exported = exported_.get();
     input.vmlinux = vmlinux;
+    input.fresh = result_.fresh;
     input.open_module = [this](const std::string& name) { return open_shipped(name); };
     for (ComparedObject& compared : compared_) {
       const KernelObject& object = *compared.object;
@@ -199,6 +205,7 @@ class Maker {
       result_.functions.push_back({function.old.name, function.home->name(), function.proof,
                                    function.old.size, function.size});
     result_.references = image.references.size();
+    result_.fresh = image.fresh;
     image_ = std::make_unique<ModuleImage>(std::move(image));
     result_.seconds["prove"] = watch.seconds();
     return ok_status();

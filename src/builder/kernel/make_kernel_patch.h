@@ -39,6 +39,7 @@ struct KernelPatchResult {
     uint64_t size = 0, new_size = 0;
   };
   std::vector<Function> functions;
+  FreshModules fresh;
   size_t references = 0;  // that kcare.ko resolves
   std::vector<std::string> ignored;
   std::vector<objdiff::Refusal> refused;  // not empty: nothing was written

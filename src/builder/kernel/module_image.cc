@@ -28,6 +28,7 @@
 #include "builder/kernel/extractor.h"
 #include "insn/decode.h"
 #include "objdiff/callers.h"
+#include "trust/keys.h"
 
 namespace livecare::builder {
 
@@ -78,6 +79,7 @@ Status Extractor::open_units() {
 }
 
 Result<ModuleImage> Extractor::run() {
+  image_.fresh = input_.fresh;
   TRY_STATUS(open_units());
   for (uint32_t unit = 0; unit < units_.size(); ++unit) {
     add_functions(unit);
@@ -89,6 +91,7 @@ Result<ModuleImage> Extractor::run() {
     emit(piece);
   }
   check_early_patching();
+  check_fresh();
   if (image_.functions.empty() && image_.refused.empty())
     refuse("", "", "no function of the shipped kernel changes, so nothing would be redirected");
   return std::move(image_);
@@ -114,16 +117,37 @@ void Extractor::check_entry(uint32_t unit, const objdiff::Function& function) {
            "callers instead");
 }
 
-// kcare.ko redirects it by the pointer in struct module.
-bool Extractor::is_module_exit(uint32_t unit, const objdiff::Function& function) const {
+bool Extractor::is_module_entry(uint32_t unit, const objdiff::Function& function) const {
   const KernelUnit& from = *units_[unit].unit;
   return !from.home->is_vmlinux() &&
          std::any_of(from.original->symbols().begin(), from.original->symbols().end(),
                      [&](const elf::Symbol& symbol) {
-                       return symbol.name == objdiff::module_exit_name &&
+                       return (symbol.name == objdiff::module_exit_name ||
+                               symbol.name == objdiff::module_init_name) &&
                               symbol.section == function.original.section &&
                               symbol.value == function.original.offset;
                      });
+}
+
+// What it does is a part of what the module has to be loaded under, so that of another level is
+// another one.
+void Extractor::note_init(uint32_t unit, const objdiff::Function& function) {
+  const elf::Image& patched = *units_[unit].unit->patched;
+  Bytes content;
+  auto add = [&](std::string_view text) {
+    content.insert(content.end(), text.begin(), text.end());
+    content.push_back(0);
+  };
+  for (const elf::Section& section : patched.sections()) {
+    if (!objdiff::is_init_section(section.name) || !(section.flags & SHF_EXECINSTR)) continue;
+    add(section.bytes.as_text());
+    for (const elf::Relocation& relocation : patched.relocations(section.index))
+      add(fmt::format("{} {} {} {}", relocation.offset, relocation.type,
+                      patched.symbols()[relocation.symbol].name, relocation.addend));
+  }
+  image_.fresh[units_[unit].unit->home->name()].insert(
+      fmt::format("{} of {}, which runs only then, changes ({:.16})", function.name,
+                  units_[unit].unit->source, trust::sha256_hex(content)));
 }
 
 void Extractor::replace(uint32_t unit, const objdiff::Function& function) {
@@ -137,7 +161,7 @@ void Extractor::replace(uint32_t unit, const objdiff::Function& function) {
                        why == from.map.refusals.end() ? "its code was not compared" : why->second));
     return;
   }
-  if (!is_module_exit(unit, function)) check_entry(unit, function);
+  if (!is_module_entry(unit, function)) check_entry(unit, function);
   ReplacedFunction out;
   out.home = from.home;
   out.proof = placement->second.detail;
@@ -147,7 +171,10 @@ void Extractor::replace(uint32_t unit, const objdiff::Function& function) {
     return;
   }
   out.old = std::move(old).value();
+  out.init = objdiff::is_init_section(section);
+  if (out.init) note_init(unit, function);
   for (uint32_t part : function.original_parts) {
+    if (out.init) break;  // nobody was in it yet
     auto part_place = from.map.placements.find(part);
     std::string_view name = from.original->symbols()[part].name;
     if (part_place == from.map.placements.end()) {
@@ -263,7 +290,9 @@ uint32_t Extractor::function_piece(uint32_t unit, const objdiff::Extent& extent,
   bool fresh = !piece_index_.contains(std::tuple(unit, whole.section, whole.offset));
   uint32_t piece = piece_for(unit, whole, std::string(name));
   // kbuild would take that for the patch's own.
-  std::string called(name == objdiff::module_exit_name ? "new_cleanup_module" : name);
+  std::string called(name);
+  if (name == objdiff::module_exit_name || name == objdiff::module_init_name)
+    called = "new_" + called;
   if (fresh)
     image_.object.add_symbol(
         {std::move(called), STB_LOCAL, STT_FUNC, STV_DEFAULT, pieces_[piece].place.section,
@@ -277,8 +306,9 @@ void Extractor::emit(uint32_t index) {
   if (piece.code) {
     std::string_view section = patched.sections()[piece.section].name;
     auto why = objdiff::kernel_code_refusal(section);
-    if (!why.empty() && !objdiff::is_exit_section(section))
-      refuse(piece.owner, section, std::string(why));
+    bool module_entry = !units_[piece.unit].unit->home->is_vmlinux() &&
+                        (objdiff::is_exit_section(section) || objdiff::is_init_section(section));
+    if (!why.empty() && !module_entry) refuse(piece.owner, section, std::string(why));
     emit_entries(index);
     relocate_jumps_out(piece);
   }
@@ -439,6 +469,20 @@ void Extractor::check_early_patching() {
                          reference.symbol.name));
     }
   }
+}
+
+// Its key would have to be there before the module may be.
+void Extractor::check_fresh() {
+  for (const OutsideReference& reference : image_.references)
+    if (image_.fresh.contains(reference.home->name()) &&
+        is_read_at_once(image_.object.section(reference.place.section).name))
+      refuse("", reference.home->name(),
+             fmt::format("the key {} has to be there before the patch, but the module must not be",
+                         reference.symbol.name));
+}
+
+bool is_read_at_once(std::string_view section) {
+  return section == "__jump_table" || section == ".static_call_sites";
 }
 
 Result<ModuleImage> extract(const ExtractInput& input) {

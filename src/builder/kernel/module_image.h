@@ -37,6 +37,7 @@ struct ReplacedFunction {
   const ShippedObject* home = nullptr;
   ShippedSymbol old;
   std::vector<ShippedSymbol> parts;
+  bool init = false;   // what its module runs when it is loaded
   SectionPlace place;  // of the new code
   uint64_t size = 0;
   std::string proof;
@@ -49,7 +50,12 @@ struct OutsideReference {
   ShippedSymbol symbol;
   int64_t addend = 0;
   uint32_t type = 0;
+  bool init = false;  // gone when its module is loaded
 };
+
+// Modules that the patch is only for if they are loaded while it is applied, by name, with the
+// reasons. Two patches with the same reasons may follow each other over such a module's head.
+using FreshModules = std::map<std::string, std::set<std::string>>;
 
 struct KernelHook {
   uint32_t when = 0;  // enum kcare_hook_when
@@ -65,6 +71,7 @@ struct ModuleImage {
   // New functions or variables whose address the patch gives away: what it is stored in may
   // outlive the patch, so the module's memory stays (KCARE_PATCH_STAYS).
   std::set<std::string> given_away;
+  FreshModules fresh;
   std::vector<objdiff::Refusal> refused;  // not empty: the rest must not be used
 };
 
@@ -74,7 +81,11 @@ struct ExtractInput {
   const ShippedObject* vmlinux = nullptr;
   // Other shipped modules that own an exported symbol, by name; opened at need.
   std::function<Result<const ShippedObject*>(const std::string& module)> open_module;
+  FreshModules fresh;  // as far as it is known
 };
+
+// Keys of static branches and calls: the kernel follows them when the patch is loaded.
+bool is_read_at_once(std::string_view section);
 
 Result<ModuleImage> extract(const ExtractInput& input);
 

@@ -1,6 +1,7 @@
 #include <elf.h>
 
 #include "builder/kernel/extractor.h"
+#include "objdiff/kernel_tables.h"
 #include "objdiff/names.h"
 
 namespace livecare::builder {
@@ -11,9 +12,8 @@ bool is_code(const elf::Image& image, const elf::Symbol& symbol) {
          (image.sections()[symbol.section].flags & SHF_EXECINSTR);
 }
 
-bool is_gone_after_boot(std::string_view section, bool vmlinux) {
-  return section.starts_with(".init.") || section.starts_with(".meminit.") ||
-         (vmlinux && objdiff::is_exit_section(section));
+bool is_gone_after_boot(std::string_view section) {
+  return objdiff::is_init_section(section) || objdiff::is_exit_section(section);
 }
 
 }  // namespace
@@ -45,8 +45,8 @@ Extractor::Reached Extractor::in_piece(uint32_t piece, uint64_t section_offset) 
 
 Extractor::Reached Extractor::place_in(const ShippedObject& home, uint64_t address,
                                        std::string_view name, const std::string& owner) {
-  if (std::string_view section = home.section_at(address);
-      is_gone_after_boot(section, home.is_vmlinux())) {
+  std::string_view section = home.section_at(address);
+  if (home.is_vmlinux() && is_gone_after_boot(section)) {
     refuse(owner, section, fmt::format("refers to {}, which is gone after the start", name));
     return {};
   }
@@ -59,6 +59,12 @@ Extractor::Reached Extractor::place_in(const ShippedObject& home, uint64_t addre
   out.what = Reached::What::outside;
   out.home = &home;
   out.symbol = std::move(symbol).value();
+  if (objdiff::is_init_section(section)) {
+    out.init = true;
+    image_.fresh[home.name()].insert(fmt::format("{} is needed, which runs only then", name));
+    if (out.symbol.position != 0)
+      refuse(owner, section, fmt::format("refers to {}, of which there are several", name));
+  }
   return out;
 }
 
@@ -307,7 +313,8 @@ void Extractor::relocate(uint32_t unit, const elf::Relocation& relocation, uint3
       return;
     }
     case Reached::What::outside:
-      image_.references.push_back({place, reached.home, reached.symbol, addend, relocation.type});
+      image_.references.push_back(
+          {place, reached.home, reached.symbol, addend, relocation.type, reached.init});
       return;
   }
 }
