@@ -16,6 +16,9 @@ class FetchSink {
   // Before the first byte, and again before each new try: what came before counts for nothing.
   virtual Status begin() = 0;
   virtual Status write(ByteView piece) = 0;
+  // More than this is refused by write(); a fetch that knows the size beforehand may save itself
+  // the way.
+  virtual uint64_t bytes_max() const = 0;
 };
 
 enum class Area { metadata, targets };

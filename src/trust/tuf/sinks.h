@@ -15,6 +15,7 @@ class MemorySink : public FetchSink {
       : object_(std::move(object)), bytes_max_(bytes_max) {}
   Status begin() override;
   Status write(ByteView piece) override;
+  uint64_t bytes_max() const override { return bytes_max_; }
   Bytes take() { return std::move(bytes_); }
 
  private:
@@ -30,6 +31,7 @@ class FileSink : public FetchSink {
       : object_(std::move(object)), bytes_max_(bytes_max), fd_(fd) {}
   Status begin() override;
   Status write(ByteView piece) override;
+  uint64_t bytes_max() const override { return bytes_max_; }
   uint64_t bytes() const { return bytes_; }
 
  private:

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/text.h"
 #include "trust/tuf/fetcher.h"
 #include "trust/tuf/writer.h"
 
@@ -55,7 +56,8 @@ class TestRepository : public Fetcher {
     role.files[path] = file;
     size_t name = path.rfind('/') + 1;
     std::string prefix = root.consistent_snapshot ? file.digests.at("sha256") + "." : "";
-    target_files[path.substr(0, name) + prefix + path.substr(name)] = content;
+    std::string remote = path.substr(0, name) + prefix + path.substr(name);
+    target_files[percent_encode(remote, "/")] = content;
   }
 
   std::string sign(const std::string& role, const Json& body) {
@@ -132,8 +134,9 @@ class TestRepository : public Fetcher {
   }
 
   void put(const std::string& role, uint64_t version, const std::string& text) {
+    const std::string name = percent_encode(role) + ".json";
     bool is_plain = role != "root" && !root.consistent_snapshot;
-    metadata_files[is_plain ? role + ".json" : fmt::format("{}.{}.json", version, role)] = text;
+    metadata_files[is_plain ? name : fmt::format("{}.{}", version, name)] = text;
   }
 
   Status send_without_end(FetchSink& sink) {
