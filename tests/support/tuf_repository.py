@@ -10,6 +10,7 @@ import hashlib
 import http.server
 import json
 import os
+import ssl
 import subprocess
 import threading
 import urllib.parse
@@ -168,14 +169,20 @@ class Server(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self):
+    def __init__(self, certificate=None):
         super().__init__(("127.0.0.1", 0), Handler)
+        self.scheme = "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+            self.scheme = "https"
         self.repositories = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def add(self, repository):
         self.repositories.append(repository)
-        return f"http://127.0.0.1:{self.server_port}/{len(self.repositories) - 1}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}/{len(self.repositories) - 1}"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
