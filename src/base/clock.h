@@ -1,4 +1,5 @@
-// The monotonic clock in nanoseconds and microseconds.
+// The monotonic clock in nanoseconds and microseconds, and the time of day in seconds. What judges
+// by the time of day takes it as a value, so that a test says what time it is; main asks here.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,12 @@ inline uint64_t monotonic_ns() {
 
 inline uint64_t monotonic_us() {
   return monotonic_ns() / 1000;
+}
+
+// Seconds since 1970, UTC. By time(), which libfaketime replaces: the end-to-end tests set the
+// clock.
+inline int64_t wall_clock_s() {
+  return static_cast<int64_t>(std::time(nullptr));
 }
 
 }  // namespace livecare

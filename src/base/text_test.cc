@@ -17,4 +17,10 @@ TEST(Text, Lines) {
 }
 
 }  // namespace
+TEST(Text, PercentEncodingLeavesOneSegment) {
+  EXPECT_EQ(percent_encode("targets-1.2_~x"), "targets-1.2_~x");
+  EXPECT_EQ(percent_encode("../a b?#%"), "..%2Fa%20b%3F%23%25");
+  EXPECT_EQ(percent_encode("a/\xc3\xa9", "/"), "a/%C3%A9");
+}
+
 }  // namespace livecare

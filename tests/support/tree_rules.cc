@@ -65,6 +65,7 @@ const std::map<std::string, std::set<std::string>>& library_owners() {
       {"elfutils/libdw.h", {"builder", "remote"}},
       {"dwarf.h", {"builder", "remote"}},
       {"boost/beast.hpp", {"httpd"}},
+      {"curl/curl.h", {"net"}},
       {"Zydis/Zydis.h", {"builder", "match", "objdiff"}},
   };
   return table;
