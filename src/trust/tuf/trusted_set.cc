@@ -88,13 +88,12 @@ Result<TrustedSet> TrustedSet::start(ByteView root, int64_t now_s) {
   return set;
 }
 
-Result<Taken> TrustedSet::add_root(ByteView bytes) {
+Status TrustedSet::add_root(ByteView bytes) {
   const std::string object = fmt::format("{}.root.json", root_.version + 1);
   TRY(Envelope envelope, parse_envelope(bytes, object));
   TRY(Root next, parse_root(envelope));
   TRY_STATUS(verify_role(envelope, "root", role_of(root_, "root"), root_.keys));
   TRY_STATUS(verify_role(envelope, "root", role_of(next, "root"), next.keys));
-  if (next.version == root_.version) return Taken::already_trusted;
   if (next.version != root_.version + 1)
     return make_error(ErrorCode::untrusted, object,
                       "is of version {}; after {} only {} can be taken", next.version,
@@ -102,7 +101,7 @@ Result<Taken> TrustedSet::add_root(ByteView bytes) {
   online_keys_are_rotated_ = online_keys_are_rotated_ || loses_a_key(root_, next, "timestamp") ||
                              loses_a_key(root_, next, "snapshot");
   root_ = std::move(next);
-  return Taken::newer;
+  return ok_status();
 }
 
 Status TrustedSet::finish_root() const {

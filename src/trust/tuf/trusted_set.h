@@ -31,7 +31,7 @@ class TrustedSet {
 
   const Root& root() const { return root_; }
   // 5.3.3 to 5.3.7: the next version, signed by the keys of this one and by its own.
-  Result<Taken> add_root(ByteView bytes);
+  Status add_root(ByteView bytes);
   // Whether a key of the timestamp or the snapshot that was trusted at the start no longer is: then
   // what they signed before must be forgotten (5.3.11).
   bool online_keys_are_rotated() const { return online_keys_are_rotated_; }

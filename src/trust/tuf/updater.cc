@@ -72,8 +72,7 @@ Status Updater::update_root() {
     auto next = fetch_metadata("root", trusted_->root().version + 1, limits_.root_bytes_max);
     if (!next.ok() && next.error().code == ErrorCode::not_found) break;
     if (!next.ok()) return next.take_error();
-    TRY(Taken outcome, trusted_->add_root(*next));
-    if (outcome == Taken::already_trusted) break;
+    TRY_STATUS(trusted_->add_root(*next));
     if (trusted_->online_keys_are_rotated()) {
       TRY_STATUS(store_.remove("timestamp"));
       TRY_STATUS(store_.remove("snapshot"));
