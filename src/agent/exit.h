@@ -16,7 +16,7 @@ enum class KcarectlExit : int {
   unreachable = 3,  // the patch server
   untrusted = 4,    // a signature is missing, wrong or by an unknown key
   not_in_this_build = 5,
-  busy = 6,  // another run holds the lock
+  busy = 6,  // another run holds the lock, or somebody is in the way of a switch
 };
 
 KcarectlExit complain(const Error& error);
