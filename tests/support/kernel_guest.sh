@@ -3,7 +3,9 @@
 
 # Programs that the load runs, with their libraries, besides busybox.
 load_programs="ip tc nft bridge ethtool mkfs.btrfs btrfs mkfs.xfs mkfs.f2fs mkfs.vfat mkfs.exfat mkfs.ext4 mke2fs
-  mkfs.udf genisoimage mksquashfs dmsetup mdadm ipset wg conntrack keyctl iptables"
+  mkfs.udf genisoimage mksquashfs dmsetup mdadm ipset wg conntrack keyctl iptables iptables-legacy ip6tables-legacy
+  ebtables-legacy arptables-legacy ipvsadm rpcbind rpcinfo rpc.nfsd rpc.mountd rpc.statd exportfs ksmbd.mountd ksmbd.adduser
+  ksmbd.control"
 
 add_program() {  # FILE NAME
   cp -L "$1" "$share/bin/$2"
@@ -22,7 +24,8 @@ make_guest() {
   for program in kcarectl kcare-uname; do add_program "$bin/$program" "$program"; done
   gcc -static -O1 -Wall -Wno-unused-result -o "$share/bin/load" "$root"/tests/vm/load/*.c -lpthread -lrt
   gcc -static -O2 -Wall -o "$share/bin/kernel_bytes" "$root/tests/vm/kernel_bytes.c"
-  cp "$root/tests/vm/load/load.guest" "$root/tests/vm/load/load_net.guest" "$root/tests/vm/kernel_coverage.guest" "$share/"
+  cp "$root"/tests/vm/load/*.guest "$root/tests/vm/kernel_coverage.guest" "$share/"
+  cp /etc/netconfig /etc/protocols "$share/" 2>/dev/null
   cp "${key%.key}.pub" "$share/maker.pub"
 }
 
@@ -37,6 +40,10 @@ first_parts() {  # PATH
     fs/btrfs/* | fs/xfs/* | fs/f2fs/* | fs/exfat/* | fs/udf/* | fs/minix/*) echo "$1" | cut -d / -f 2 ;;
     fs/isofs/* | fs/squashfs/*) echo images ;;
     fs/overlayfs/*) echo overlay ;;
+    fs/nfs/* | fs/nfsd/* | fs/nfs_common/* | fs/lockd/* | net/sunrpc/*) echo nfs ;;
+    fs/smb/*) echo smb ;;
+    fs/ceph/* | net/ceph/* | fs/orangefs/*) echo unreachable ;;
+    io_uring/*) echo rings ;;
     fs/proc/* | fs/sysfs/* | drivers/base/* | drivers/acpi/*) echo pseudo ;;
     fs/*) echo overlay ext4 images ;;
     mm/*) echo memory cgroups disks ;;
