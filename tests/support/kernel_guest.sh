@@ -20,7 +20,7 @@ make_guest() {
   for program in $load_programs; do
     path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program") && add_program "$path" "$program"
   done
-  cp -r /usr/lib/x86_64-linux-gnu/xtables "$share/lib/" 2>/dev/null
+  cp -r /usr/lib/x86_64-linux-gnu/xtables /usr/lib/ebtables/. "$share/lib/" 2>/dev/null
   for program in kcarectl kcare-uname; do add_program "$bin/$program" "$program"; done
   gcc -static -O1 -Wall -Wno-unused-result -o "$share/bin/load" "$root"/tests/vm/load/*.c -lpthread -lrt
   gcc -static -O2 -Wall -o "$share/bin/kernel_bytes" "$root/tests/vm/kernel_bytes.c"
@@ -33,7 +33,14 @@ make_guest() {
 first_parts() {  # PATH
   case $1 in
     net/sched/*) echo queues network ;;
-    net/netfilter/* | net/*/netfilter/* | net/bridge/*) echo filters network ;;
+    net/netfilter/ipvs/*) echo virtual_servers ;;
+    net/netfilter/nf_conntrack_* | net/netfilter/nf_nat_* | net/netfilter/nfnetlink_ct*) echo helpers filters ;;
+    net/netfilter/nf_* | net/netfilter/nft_*) echo filters more_nft helpers ;;
+    net/netfilter/ipset/*) echo filters ;;
+    net/netfilter/* | net/*/netfilter/*) echo old_tables more_nft filters helpers ;;
+    net/bridge/*) echo network old_tables ;;
+    kernel/bpf/* | net/core/sock_map.c | net/core/skmsg.c | net/core/*bpf* | net/core/filter.c | net/xdp/* | net/bpf/*) echo bpf sockets network ;;
+    kernel/futex/* | kernel/locking/* | ipc/* | fs/eventpoll.c) echo waits tasks ;;
     net/* | drivers/net/*) echo sockets network tunnels filters queues ;;
     fs/ext4/* | fs/jbd2/* | fs/quota/*) echo ext4 ;;
     fs/fat/*) echo vfat ;;

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * load files DIR | deep DIR | mount TYPE SOURCE DIR OPTIONS | PART: many system calls of one kind each, wide rather than deep. What a kernel does
+ * load files DIR | deep DIR | mount TYPE SOURCE DIR OPTIONS | datagram ADDRESS PORT | PART:
+ * many system calls of one kind each, wide rather than deep. What a kernel does
  * not have is left out without a word; what it has must give back what was put in. Exit 1 when it
  * did not.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,12 +46,28 @@ int apart(int (*function)(void), unsigned int seconds)
 	return 0;
 }
 
+/* What comes from the input, as one datagram; an answer is waited for a little. */
+static int datagram(const char *address, const char *port)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(port)) };
+	struct timeval limit = { 0, 100000 };
+	char text[4000];
+	ssize_t got = read(0, text, sizeof(text));
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	inet_pton(AF_INET, address, &to.sin_addr);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (got <= 0 || sendto(fd, text, got, 0, (struct sockaddr *)&to, sizeof(to)) != got)
+		return 1;
+	return recv(fd, text, sizeof(text), 0) < 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
 		int (*run)(void);
-	} parts[] = { { "sockets", load_sockets }, { "memory", load_memory }, { "tasks", load_tasks }, { "rings", load_rings } };
+	} parts[] = { { "sockets", load_sockets }, { "memory", load_memory }, { "tasks", load_tasks }, { "rings", load_rings }, { "waits", load_waits }, { "bpf", load_bpf } };
 	const char *what = argc > 1 ? argv[1] : "";
 	int wrong = -1;
 	unsigned int i;
@@ -54,6 +76,8 @@ int main(int argc, char **argv)
 	alarm(900);
 	if (!strcmp(what, "mount") && argc > 5)
 		return mount(argv[3], argv[4], argv[2], 0, argv[5]) ? 1 : 0;
+	if (!strcmp(what, "datagram") && argc > 3)
+		return datagram(argv[2], argv[3]);
 	if (!strcmp(what, "files") && argc > 2)
 		wrong = load_files(argv[2]);
 	if (!strcmp(what, "deep") && argc > 2)
