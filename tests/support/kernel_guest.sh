@@ -5,7 +5,8 @@
 load_programs="ip tc nft bridge ethtool mkfs.btrfs btrfs mkfs.xfs mkfs.f2fs mkfs.vfat mkfs.exfat mkfs.ext4 mke2fs
   mkfs.udf genisoimage mksquashfs dmsetup mdadm ipset wg conntrack keyctl iptables iptables-legacy ip6tables-legacy
   ebtables-legacy arptables-legacy ipvsadm rpcbind rpcinfo rpc.nfsd rpc.mountd rpc.statd exportfs ksmbd.mountd ksmbd.adduser
-  ksmbd.control"
+  ksmbd.control veritysetup nvme iscsistart sg_inq sg_vpd sg_luns sg_modes sg_persist sg_write_same sg_unmap sg_rtpg
+  sg_opcodes sg_turs sg_reset sg_logs sg_requests sg_compare_and_write"
 
 add_program() {  # FILE NAME
   cp -L "$1" "$share/bin/$2"
@@ -54,8 +55,16 @@ first_parts() {  # PATH
     fs/proc/* | fs/sysfs/* | drivers/base/* | drivers/acpi/*) echo pseudo ;;
     fs/*) echo overlay ext4 images ;;
     mm/*) echo memory cgroups disks ;;
-    drivers/md/*) echo devices ;;
-    block/* | drivers/block/* | drivers/nvme/* | drivers/scsi/*) echo disks devices ;;
+    drivers/md/dm-*mpath* | drivers/md/dm-ps* | drivers/md/dm-verity* | drivers/md/dm-cache* | drivers/md/dm-thin* | drivers/md/dm-era*) echo thin devices ;;
+    drivers/md/persistent-data/* | drivers/md/dm-snap* | drivers/md/dm-stats*) echo thin devices ;;
+    drivers/md/raid* | drivers/md/md*) echo arrays devices ;;
+    drivers/md/*) echo devices thin arrays ;;
+    drivers/nvme/*) echo nvme_target disks ;;
+    drivers/target/* | drivers/scsi/*iscsi* | fs/configfs/*) echo scsi_target configured ;;
+    drivers/block/null_blk/*) echo configured disks ;;
+    drivers/scsi/* | drivers/cdrom/*) echo scsi_debug_disks scsi_target disks ;;
+    drivers/hid/* | drivers/input/*) echo hands ;;
+    block/* | drivers/block/*) echo disks devices configured ;;
     kernel/cgroup/*) echo cgroups ;;
     crypto/* | arch/x86/crypto/*) echo sockets devices ;;
   esac

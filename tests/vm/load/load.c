@@ -67,7 +67,7 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(void);
-	} parts[] = { { "sockets", load_sockets }, { "memory", load_memory }, { "tasks", load_tasks }, { "rings", load_rings }, { "waits", load_waits }, { "bpf", load_bpf } };
+	} parts[] = { { "sockets", load_sockets }, { "memory", load_memory }, { "tasks", load_tasks }, { "rings", load_rings }, { "waits", load_waits }, { "bpf", load_bpf }, { "hid", load_hid } };
 	const char *what = argc > 1 ? argv[1] : "";
 	int wrong = -1;
 	unsigned int i;
