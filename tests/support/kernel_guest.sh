@@ -33,16 +33,20 @@ make_guest() {
 # Parts of the load that are likely to reach a directory come first; the others follow.
 first_parts() {  # PATH
   case $1 in
-    net/sched/*) echo queues network ;;
+    net/sched/*) echo classes queues network ;;
     net/netfilter/ipvs/*) echo virtual_servers ;;
     net/netfilter/nf_conntrack_* | net/netfilter/nf_nat_* | net/netfilter/nfnetlink_ct*) echo helpers filters ;;
     net/netfilter/nf_* | net/netfilter/nft_*) echo filters more_nft helpers ;;
     net/netfilter/ipset/*) echo filters ;;
     net/netfilter/* | net/*/netfilter/*) echo old_tables more_nft filters helpers ;;
-    net/bridge/*) echo network old_tables ;;
+    net/bridge/*) echo links network old_tables ;;
+    net/tls/* | net/sctp/* | net/kcm/* | net/tipc/* | net/rds/* | net/packet/* | net/strparser/*) echo talks sockets ;;
+    drivers/net/* | net/8021q/* | net/hsr/*) echo links tunnels network ;;
+    net/xfrm/* | net/mpls/* | net/l2tp/* | net/ipv*/*seg6* | net/ipv*/esp* | net/ipv*/ah* | net/ipv*/xfrm* | net/ipv*/route.c | net/ipv*/*fib* | net/ipv4/nexthop.c) echo ways tunnels network ;;
+    net/mptcp/* | net/ipv4/tcp* | net/ipv4/udp* | net/ipv4/*mr* | net/ipv6/*mr* | net/ipv6/tcp* | net/ipv6/udp*) echo talks sockets network ;;
     kernel/bpf/* | net/core/sock_map.c | net/core/skmsg.c | net/core/*bpf* | net/core/filter.c | net/xdp/* | net/bpf/*) echo bpf sockets network ;;
     kernel/futex/* | kernel/locking/* | ipc/* | fs/eventpoll.c) echo waits tasks ;;
-    net/* | drivers/net/*) echo sockets network tunnels filters queues ;;
+    net/*) echo sockets network talks ways tunnels ;;
     fs/ext4/* | fs/jbd2/* | fs/quota/*) echo ext4 ;;
     fs/fat/*) echo vfat ;;
     fs/btrfs/* | fs/xfs/* | fs/f2fs/* | fs/exfat/* | fs/udf/* | fs/minix/*) echo "$1" | cut -d / -f 2 ;;

@@ -67,7 +67,8 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(void);
-	} parts[] = { { "sockets", load_sockets }, { "memory", load_memory }, { "tasks", load_tasks }, { "rings", load_rings }, { "waits", load_waits }, { "bpf", load_bpf }, { "hid", load_hid } };
+	} parts[] = { { "sockets", load_sockets }, { "memory", load_memory }, { "tasks", load_tasks }, { "rings", load_rings }, { "waits", load_waits }, { "bpf", load_bpf }, { "hid", load_hid },
+		    { "talks", load_talks } };
 	const char *what = argc > 1 ? argv[1] : "";
 	int wrong = -1;
 	unsigned int i;

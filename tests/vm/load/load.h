@@ -13,6 +13,7 @@ int load_waits(void);
 int load_watch(void);
 int load_bpf(void);
 int load_hid(void);
+int load_talks(void);
 int load_fuse(void);
 int load_kvm(void);
 
