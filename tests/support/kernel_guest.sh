@@ -46,7 +46,6 @@ first_parts() {  # PATH
     net/mptcp/* | net/ipv4/tcp* | net/ipv4/udp* | net/ipv4/*mr* | net/ipv6/*mr* | net/ipv6/tcp* | net/ipv6/udp*) echo talks sockets network ;;
     kernel/bpf/* | net/core/sock_map.c | net/core/skmsg.c | net/core/*bpf* | net/core/filter.c | net/xdp/* | net/bpf/*) echo bpf sockets network ;;
     kernel/futex/* | kernel/locking/* | ipc/* | fs/eventpoll.c) echo waits tasks ;;
-    net/*) echo sockets network talks ways tunnels ;;
     fs/ext4/* | fs/jbd2/* | fs/quota/*) echo ext4 ;;
     fs/fat/*) echo vfat ;;
     fs/btrfs/* | fs/xfs/* | fs/f2fs/* | fs/exfat/* | fs/udf/* | fs/minix/*) echo "$1" | cut -d / -f 2 ;;
@@ -71,6 +70,7 @@ first_parts() {  # PATH
     block/* | drivers/block/*) echo disks devices configured ;;
     kernel/cgroup/*) echo cgroups ;;
     crypto/* | arch/x86/crypto/*) echo sockets devices ;;
+    net/*) echo sockets network talks ways tunnels ;;
   esac
 }
 
