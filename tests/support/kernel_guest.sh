@@ -6,7 +6,7 @@ load_programs="ip tc nft bridge ethtool mkfs.btrfs btrfs mkfs.xfs mkfs.f2fs mkfs
   mkfs.udf genisoimage mksquashfs dmsetup mdadm ipset wg conntrack keyctl iptables iptables-legacy ip6tables-legacy
   ebtables-legacy arptables-legacy ipvsadm rpcbind rpcinfo rpc.nfsd rpc.mountd rpc.statd exportfs ksmbd.mountd ksmbd.adduser
   ksmbd.control veritysetup nvme iscsistart sg_inq sg_vpd sg_luns sg_modes sg_persist sg_write_same sg_unmap sg_rtpg
-  sg_opcodes sg_turs sg_reset sg_logs sg_requests sg_compare_and_write"
+  apparmor_parser sg_opcodes sg_turs sg_reset sg_logs sg_requests sg_compare_and_write"
 
 add_program() {  # FILE NAME
   cp -L "$1" "$share/bin/$2"
@@ -57,7 +57,7 @@ first_parts() {  # PATH
     io_uring/*) echo rings ;;
     fs/proc/* | fs/sysfs/* | drivers/base/* | drivers/acpi/*) echo pseudo ;;
     fs/*) echo overlay ext4 images ;;
-    mm/*) echo memory cgroups disks ;;
+    mm/*) echo memory settings cgroups disks ;;
     drivers/md/dm-*mpath* | drivers/md/dm-ps* | drivers/md/dm-verity* | drivers/md/dm-cache* | drivers/md/dm-thin* | drivers/md/dm-era*) echo thin devices ;;
     drivers/md/persistent-data/* | drivers/md/dm-snap* | drivers/md/dm-stats*) echo thin devices ;;
     drivers/md/raid* | drivers/md/md*) echo arrays devices ;;
@@ -69,6 +69,9 @@ first_parts() {  # PATH
     drivers/hid/* | drivers/input/*) echo hands ;;
     block/* | drivers/block/*) echo disks devices configured ;;
     kernel/cgroup/*) echo cgroups ;;
+    kernel/trace/*) echo traces bpf ;;
+    kernel/sysctl.c | drivers/cpufreq/*) echo settings ;;
+    security/apparmor/*) echo profiles ;;
     crypto/* | arch/x86/crypto/*) echo sockets devices ;;
     net/*) echo sockets network talks ways tunnels ;;
   esac
