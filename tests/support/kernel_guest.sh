@@ -53,6 +53,8 @@ first_parts() {  # PATH
     fs/overlayfs/*) echo overlay ;;
     fs/nfs/* | fs/nfsd/* | fs/nfs_common/* | fs/lockd/* | net/sunrpc/*) echo nfs ;;
     fs/smb/*) echo smb ;;
+    fs/fuse/*) echo fuse ;;
+    arch/x86/kvm/* | virt/*) echo machines ;;
     fs/ceph/* | net/ceph/* | fs/orangefs/*) echo unreachable ;;
     io_uring/*) echo rings ;;
     fs/proc/* | fs/sysfs/* | drivers/base/* | drivers/acpi/*) echo pseudo ;;

@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 		const char *name;
 		int (*run)(void);
 	} parts[] = { { "sockets", load_sockets }, { "memory", load_memory }, { "tasks", load_tasks }, { "rings", load_rings }, { "waits", load_waits }, { "bpf", load_bpf }, { "hid", load_hid },
-		    { "talks", load_talks } };
+		    { "talks", load_talks }, { "fuse", load_fuse }, { "kvm", load_kvm } };
 	const char *what = argc > 1 ? argv[1] : "";
 	int wrong = -1;
 	unsigned int i;

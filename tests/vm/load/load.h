@@ -10,7 +10,6 @@ int load_tasks(void);
 int load_deep(const char *directory);
 int load_rings(void);
 int load_waits(void);
-int load_watch(void);
 int load_bpf(void);
 int load_hid(void);
 int load_talks(void);
