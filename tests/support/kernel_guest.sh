@@ -3,7 +3,10 @@
 
 # Programs that the load runs, with their libraries, besides busybox.
 load_programs="ip tc nft bridge ethtool mkfs.btrfs btrfs mkfs.xfs mkfs.f2fs mkfs.vfat mkfs.exfat mkfs.ext4 mke2fs
-  mkfs.udf genisoimage mksquashfs dmsetup mdadm ipset wg conntrack keyctl iptables"
+  mkfs.udf genisoimage mksquashfs dmsetup mdadm ipset wg conntrack keyctl iptables iptables-legacy ip6tables-legacy
+  ebtables-legacy arptables-legacy ipvsadm rpcbind rpcinfo rpc.nfsd rpc.mountd rpc.statd exportfs ksmbd.mountd ksmbd.adduser
+  ksmbd.control veritysetup nvme iscsistart sg_inq sg_vpd sg_luns sg_modes sg_persist sg_write_same sg_unmap sg_rtpg
+  apparmor_parser sg_opcodes sg_turs sg_reset sg_logs sg_requests sg_compare_and_write"
 
 add_program() {  # FILE NAME
   cp -L "$1" "$share/bin/$2"
@@ -18,32 +21,61 @@ make_guest() {
   for program in $load_programs; do
     path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program") && add_program "$path" "$program"
   done
-  cp -r /usr/lib/x86_64-linux-gnu/xtables "$share/lib/" 2>/dev/null
+  cp -r /usr/lib/x86_64-linux-gnu/xtables /usr/lib/ebtables/. "$share/lib/" 2>/dev/null
   for program in kcarectl kcare-uname; do add_program "$bin/$program" "$program"; done
   gcc -static -O1 -Wall -Wno-unused-result -o "$share/bin/load" "$root"/tests/vm/load/*.c -lpthread -lrt
   gcc -static -O2 -Wall -o "$share/bin/kernel_bytes" "$root/tests/vm/kernel_bytes.c"
-  cp "$root/tests/vm/load/load.guest" "$root/tests/vm/load/load_net.guest" "$root/tests/vm/kernel_coverage.guest" "$share/"
+  cp "$root"/tests/vm/load/*.guest "$root/tests/vm/kernel_coverage.guest" "$share/"
+  cp /etc/netconfig /etc/protocols "$share/" 2>/dev/null
   cp "${key%.key}.pub" "$share/maker.pub"
 }
 
 # Parts of the load that are likely to reach a directory come first; the others follow.
 first_parts() {  # PATH
   case $1 in
-    net/sched/*) echo queues network ;;
-    net/netfilter/* | net/*/netfilter/* | net/bridge/*) echo filters network ;;
-    net/* | drivers/net/*) echo sockets network tunnels filters queues ;;
+    net/sched/*) echo classes queues network ;;
+    net/netfilter/ipvs/*) echo virtual_servers ;;
+    net/netfilter/nf_conntrack_* | net/netfilter/nf_nat_* | net/netfilter/nfnetlink_ct*) echo helpers filters ;;
+    net/netfilter/nf_* | net/netfilter/nft_*) echo filters more_nft helpers ;;
+    net/netfilter/ipset/*) echo filters ;;
+    net/netfilter/* | net/*/netfilter/*) echo old_tables more_nft filters helpers ;;
+    net/bridge/*) echo links network old_tables ;;
+    net/tls/* | net/sctp/* | net/kcm/* | net/tipc/* | net/rds/* | net/packet/* | net/strparser/*) echo talks sockets ;;
+    drivers/net/* | net/8021q/* | net/hsr/*) echo links tunnels network ;;
+    net/xfrm/* | net/mpls/* | net/l2tp/* | net/ipv*/*seg6* | net/ipv*/esp* | net/ipv*/ah* | net/ipv*/xfrm* | net/ipv*/route.c | net/ipv*/*fib* | net/ipv4/nexthop.c) echo ways tunnels network ;;
+    net/mptcp/* | net/ipv4/tcp* | net/ipv4/udp* | net/ipv4/*mr* | net/ipv6/*mr* | net/ipv6/tcp* | net/ipv6/udp*) echo talks sockets network ;;
+    kernel/bpf/* | net/core/sock_map.c | net/core/skmsg.c | net/core/*bpf* | net/core/filter.c | net/xdp/* | net/bpf/*) echo bpf sockets network ;;
+    kernel/futex/* | kernel/locking/* | ipc/* | fs/eventpoll.c) echo waits tasks ;;
     fs/ext4/* | fs/jbd2/* | fs/quota/*) echo ext4 ;;
     fs/fat/*) echo vfat ;;
     fs/btrfs/* | fs/xfs/* | fs/f2fs/* | fs/exfat/* | fs/udf/* | fs/minix/*) echo "$1" | cut -d / -f 2 ;;
     fs/isofs/* | fs/squashfs/*) echo images ;;
     fs/overlayfs/*) echo overlay ;;
+    fs/nfs/* | fs/nfsd/* | fs/nfs_common/* | fs/lockd/* | net/sunrpc/*) echo nfs ;;
+    fs/smb/*) echo smb ;;
+    fs/fuse/*) echo fuse ;;
+    arch/x86/kvm/* | virt/*) echo machines ;;
+    fs/ceph/* | net/ceph/* | fs/orangefs/*) echo unreachable ;;
+    io_uring/*) echo rings ;;
     fs/proc/* | fs/sysfs/* | drivers/base/* | drivers/acpi/*) echo pseudo ;;
     fs/*) echo overlay ext4 images ;;
-    mm/*) echo memory cgroups disks ;;
-    drivers/md/*) echo devices ;;
-    block/* | drivers/block/* | drivers/nvme/* | drivers/scsi/*) echo disks devices ;;
+    mm/*) echo memory settings cgroups disks ;;
+    drivers/md/dm-*mpath* | drivers/md/dm-ps* | drivers/md/dm-verity* | drivers/md/dm-cache* | drivers/md/dm-thin* | drivers/md/dm-era*) echo thin devices ;;
+    drivers/md/persistent-data/* | drivers/md/dm-snap* | drivers/md/dm-stats*) echo thin devices ;;
+    drivers/md/raid* | drivers/md/md*) echo arrays devices ;;
+    drivers/md/*) echo devices thin arrays ;;
+    drivers/nvme/*) echo nvme_target disks ;;
+    drivers/target/* | drivers/scsi/*iscsi* | fs/configfs/*) echo scsi_target configured ;;
+    drivers/block/null_blk/*) echo configured disks ;;
+    drivers/scsi/* | drivers/cdrom/*) echo scsi_debug_disks scsi_target disks ;;
+    drivers/hid/* | drivers/input/*) echo hands ;;
+    block/* | drivers/block/*) echo disks devices configured ;;
     kernel/cgroup/*) echo cgroups ;;
+    kernel/trace/*) echo traces bpf ;;
+    kernel/sysctl.c | drivers/cpufreq/*) echo settings ;;
+    security/apparmor/*) echo profiles ;;
     crypto/* | arch/x86/crypto/*) echo sockets devices ;;
+    net/*) echo sockets network talks ways tunnels ;;
   esac
 }
 
