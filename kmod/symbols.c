@@ -264,6 +264,18 @@ static int find_in_kernel(const struct kcare_symbol *symbol, const char *name,
 	return 0;
 }
 
+/* Symbols of per-CPU variables have the address that each CPU's offset is added to. */
+static bool lies_in_module(unsigned long address, const struct module *mod, bool init)
+{
+	if (init)
+		return within_module(address, mod) && !within_module_core(address, mod);
+#ifdef CONFIG_SMP
+	if (address - (unsigned long)mod->percpu < mod->percpu_size)
+		return true;
+#endif
+	return within_module_core(address, mod);
+}
+
 /*
  * Symbols of that name, by rising address: there are few, so the position-th is
  * found by looking for the next higher one, position times.
@@ -293,8 +305,7 @@ static int find_in_module(const struct kcare_symbol *symbol, bool init,
 
 			/* Init code is there while the module is COMING, and not counted. */
 			if (it->st_shndx == SHN_UNDEF ||
-			    within_module_core(it->st_value, target->mod) == init ||
-			    !within_module(it->st_value, target->mod) ||
+			    !lies_in_module(it->st_value, target->mod, init) ||
 			    strcmp(all->strtab + it->st_name, name))
 				continue;
 			count++;
