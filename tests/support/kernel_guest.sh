@@ -6,7 +6,7 @@ load_programs="ip tc nft bridge ethtool mkfs.btrfs btrfs mkfs.xfs mkfs.f2fs mkfs
   mkfs.udf genisoimage mksquashfs dmsetup mdadm ipset wg conntrack keyctl iptables iptables-legacy ip6tables-legacy
   ebtables-legacy arptables-legacy ipvsadm rpcbind rpcinfo rpc.nfsd rpc.mountd rpc.statd exportfs ksmbd.mountd ksmbd.adduser
   ksmbd.control veritysetup nvme iscsistart sg_inq sg_vpd sg_luns sg_modes sg_persist sg_write_same sg_unmap sg_rtpg
-  apparmor_parser sg_opcodes sg_turs sg_reset sg_logs sg_requests sg_compare_and_write"
+  apparmor_parser tipc ovs-dpctl sg_opcodes sg_turs sg_reset sg_logs sg_requests sg_compare_and_write"
 
 add_program() {  # FILE NAME
   cp -L "$1" "$share/bin/$2"
@@ -40,7 +40,9 @@ first_parts() {  # PATH
     net/netfilter/ipset/*) echo filters ;;
     net/netfilter/* | net/*/netfilter/*) echo old_tables more_nft filters helpers ;;
     net/bridge/*) echo links network old_tables ;;
-    net/tls/* | net/sctp/* | net/kcm/* | net/tipc/* | net/rds/* | net/packet/* | net/strparser/*) echo talks sockets ;;
+    net/tipc/*) echo nodes talks ;;
+    net/openvswitch/* | net/nsh/*) echo switches ;;
+    net/tls/* | net/sctp/* | net/kcm/* | net/rds/* | net/packet/* | net/strparser/*) echo talks sockets ;;
     drivers/net/* | net/8021q/* | net/hsr/*) echo links tunnels network ;;
     net/xfrm/* | net/mpls/* | net/l2tp/* | net/ipv*/*seg6* | net/ipv*/esp* | net/ipv*/ah* | net/ipv*/xfrm* | net/ipv*/route.c | net/ipv*/*fib* | net/ipv4/nexthop.c) echo ways tunnels network ;;
     net/mptcp/* | net/ipv4/tcp* | net/ipv4/udp* | net/ipv4/*mr* | net/ipv6/*mr* | net/ipv6/tcp* | net/ipv6/udp*) echo talks sockets network ;;
