@@ -168,8 +168,8 @@ bool is_addressable_mark(std::string_view section, std::string_view name) {
 }
 
 bool is_dropped_by_kernel(std::string_view section) {
-  return starts_with_any(section, {".discard", ".printk_index", ".export_symbol", "___ksymtab",
-                                   "__ksymtab", "___kcrctab", "__kcrctab"});
+  return starts_with_any(section, {".discard", ".modinfo", ".printk_index", ".export_symbol",
+                                   "___ksymtab", "__ksymtab", "___kcrctab", "__kcrctab"});
 }
 
 bool is_message_state(std::string_view name) {

@@ -74,8 +74,9 @@ inline constexpr std::string_view module_exit_name = "cleanup_module";
 // Keeps a function from being dropped by the compiler; nobody reads it.
 bool is_addressable_mark(std::string_view section, std::string_view name);
 
-// Neither compared nor emitted: dropped by the kernel's own linker script; or exports, which only
-// modules that are linked later look at: to them the kernel exports what it did.
+// Neither compared nor emitted: dropped by the kernel's own linker script; what is said about a
+// module to whoever loads it, which was read then; or exports, which only modules that are linked
+// later look at: to them the kernel exports what it did.
 bool is_dropped_by_kernel(std::string_view section);
 
 // Entries whose symbols carry a counter or a line in their names: compared in order, without names.

@@ -93,6 +93,20 @@ TEST_P(KernelTables, AModulesExitCanBeReplaced) {
   EXPECT_EQ(refusals(diff), "");
 }
 
+TEST_P(KernelTables, WhatAModuleSaysOfItselfIsNoChange) {
+  const std::string text = R"(
+    static const char about[] __attribute__((used, section(".modinfo"), aligned(1))) =
+    #ifdef FIX
+      "author=somebody else, too";
+    int work(int x) { return x + 2; }
+    #else
+      "author=somebody";
+    int work(int x) { return x + 1; }
+    #endif
+  )";
+  expect_changed(diff_kernel(text, text, {"-DFIX"}), {"work"});
+}
+
 // Its helpers may have entries of ftrace, which are gone with them.
 TEST_P(KernelTables, AModulesInitCanBeReplacedTheKernelsCannot) {
   std::string loads = unloads;

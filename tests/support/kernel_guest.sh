@@ -1,5 +1,5 @@
 # Shell functions: the guest that a case of kernel_coverage is tried in. Sourced by it; expects
-# $root, $bin, $key, $out, $release, $share and vm() of tests/vm/lib.sh.
+# $root, $bin, $load_seconds, $key, $out, $release, $share and vm() of tests/vm/lib.sh.
 
 # Programs that the load runs, with their libraries, besides busybox.
 load_programs="ip tc nft bridge ethtool mkfs.btrfs btrfs mkfs.xfs mkfs.f2fs mkfs.vfat mkfs.exfat mkfs.ext4 mke2fs
@@ -28,6 +28,7 @@ make_guest() {
   cp "$root"/tests/vm/load/*.guest "$root/tests/vm/kernel_coverage.guest" "$share/"
   cp /etc/netconfig /etc/protocols "$share/" 2>/dev/null
   cp "${key%.key}.pub" "$share/maker.pub"
+  echo "$load_seconds" > "$share/load_seconds"
 }
 
 # Parts of the load that are likely to reach a directory come first; the others follow.
