@@ -160,8 +160,8 @@ make_base() { # RELEASE ARCH DIR
     ln -s busybox "$root/bin/$line"
   done < <(busybox --list | grep -vx busybox)
   for module in $early_modules; do
-    # "insmod PATH", with what it depends on first; "builtin NAME" otherwise.
-    modprobe -d "$dir/lib" -S "$release" --show-depends "$module" 2> /dev/null | sed -n 's/^insmod //p'
+    # "insmod PATH", with what it depends on first; "builtin NAME" otherwise. An own build may have no network card.
+    modprobe -d "$dir/lib" -S "$release" --show-depends "$module" 2> /dev/null | sed -n 's/^insmod //p' || true
   done | awk '!seen[$1]++ { print $1 }' > "$dir/early"
   while read -r line; do
     cp "$line" "$root/early/"
