@@ -15,10 +15,15 @@
 #define LOCK_PAUSE_MS	5
 #define FREEZE_MS_MAX	1000
 
+/*
+ * For notifiers of modules, which hold the chain of notifiers: so not try_to_freeze(),
+ * for which that is a fault. Here it is none: whoever freezes thaws again without the chain.
+ */
 void kcare_lock_wait(void)
 {
 	while (!mutex_trylock(&kcare_lock)) {
-		try_to_freeze();
+		if (freezing(current))
+			__refrigerator(false);
 		msleep(LOCK_PAUSE_MS);
 	}
 }

@@ -2,6 +2,14 @@
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 release=${KCARE_RELEASE:-6.1.0-47-cloud-amd64}
+headers=/lib/modules/$release/build
+boots=(--release "$release")
+# KCARE_KERNEL: a kernel of kernel_debug_build instead.
+if [ -n "${KCARE_KERNEL:-}" ]; then
+  release=$(cd "$KCARE_KERNEL/lib/modules" && echo *)
+  headers=$KCARE_KERNEL/build
+  boots=(--kernel "$KCARE_KERNEL")
+fi
 # KCARE_WORK is kept: the next run with it builds only what changed.
 if [ -n "${KCARE_WORK:-}" ]; then
   work=$KCARE_WORK
@@ -14,12 +22,12 @@ mkdir -p "$share"
 "$top/tools/setup.sh" kmod vm
 
 vm() {
-  "$top/tools/vm" --release "$release" "$@"
+  "$top/tools/vm" "${boots[@]}" "$@"
 }
 
 # With this machine's headers, or in a chroot with the release's own compiler.
 kernel_make() {
-  if [ -e "/lib/modules/$release/build" ]; then
+  if [ -e "$headers" ]; then
     make "$@"
   else
     "$top/tools/vm-build" --release "$release" --bind "$top" --bind "$work" -- make "$@"
@@ -27,7 +35,7 @@ kernel_make() {
 }
 
 make_kcare() {
-  kernel_make -C "$top/kmod" KDIR="/lib/modules/$release/build" KOUT="$work/kmod" > "$work/kmod.log" 2>&1 ||
+  kernel_make -C "$top/kmod" KDIR="$headers" KOUT="$work/kmod" > "$work/kmod.log" 2>&1 ||
     { cat "$work/kmod.log" >&2; echo "kcare.ko does not build for $release" >&2; exit 1; }
   if grep -i 'warning' "$work/kmod.log" | grep -v 'BTF\|compiler differs' >&2; then
     echo "kcare.ko builds with warnings" >&2
@@ -40,7 +48,8 @@ make_kcare() {
 # Offsets and the build-ID come out of a guest: no debug package is needed.
 make_place() {
   [ ! -s "$work/place.h" ] || return 0
-  vm -- sh -c 'uname -r; grep -E " (_text|cmdline_proc_show|version_proc_show|saved_command_line)\$" /proc/kallsyms;
+  vm -- sh -c 'uname -r
+    grep -E " (_text|(cmdline|version)_proc_show|saved_command_line|do_sys_openat2|tcp_sendmsg|pipe_write)\$" /proc/kallsyms
     hexdump -v -e "1/1 \"%02x\"" /sys/kernel/notes; echo; modprobe zram
     hexdump -v -e "1/1 \"%02x\"" /sys/module/zram/notes/.note.gnu.build-id; echo' > "$work/place"
   awk '
@@ -63,6 +72,9 @@ make_place() {
       printf "#define PLACE_CMDLINE %dULL\n", at["cmdline_proc_show"] - at["_text"]
       printf "#define PLACE_VERSION %dULL\n", at["version_proc_show"] - at["_text"]
       printf "#define PLACE_SAVED %dULL\n", at["saved_command_line"] - at["_text"]
+      printf "#define PLACE_OPEN %dULL\n", at["do_sys_openat2"] - at["_text"]
+      printf "#define PLACE_SEND %dULL\n", at["tcp_sendmsg"] - at["_text"]
+      printf "#define PLACE_PIPE %dULL\n", at["pipe_write"] - at["_text"]
     }' "$work/place" > "$work/place.new"
   grep -q 'PLACE_CMDLINE [1-9]' "$work/place.new" || { cat "$work/place" >&2; echo "no places" >&2; exit 1; }
   mv "$work/place.new" "$work/place.h"
@@ -80,10 +92,11 @@ make_patches() {
       for define in $2; do
         echo "#define ${define%%=*} ${define#*=}"
       done
-      # o_NAME: of NAME.h; z_NAME: of zram.h; another: of cmdline.h
+      # o_NAME: of NAME.h; z_NAME: of zram.h; s_NAME: of stress.h; another: of cmdline.h
       case $1 in
         o_*) echo "#include \"${1#o_}.h\"" ;;
         z_*) echo '#include "zram.h"' ;;
+        s_*) echo '#include "stress.h"' ;;
         *) echo '#include "cmdline.h"' ;;
       esac
     } > "$dir/new"
@@ -91,7 +104,7 @@ make_patches() {
     echo "obj-m += $1.o" >> "$dir/Kbuild"
     shift 2
   done
-  kernel_make -C "/lib/modules/$release/build" M="$dir" modules > "$work/patches.log" 2>&1 ||
+  kernel_make -C "$headers" M="$dir" modules > "$work/patches.log" 2>&1 ||
     { cat "$work/patches.log" >&2; exit 1; }
   rm -f "$dir/new"
   cp "$dir"/*.ko "$share/"

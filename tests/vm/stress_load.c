@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * stress_load tcp|pipe|fork|files: does that for ever and looks at every result. Ended by SIGTERM: says
- * how often it was done, exit 0. The first thing that is not as it must be: says so, exit 1.
+ * stress_load tcp|pipe|fork|files [PAUSE_MS]: does that for ever, with a pause after each ten, and looks at every
+ * result. Ended by SIGTERM: says how often it was done, exit 0. The first thing that is not as it must be: says
+ * so, exit 1.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,7 +17,7 @@
 
 static volatile sig_atomic_t over;
 static const char *what;
-static unsigned long rounds;
+static unsigned long rounds, pause_ms;
 
 static void end(int signal)
 {
@@ -28,6 +29,13 @@ static void die(const char *step)
 {
 	printf("FAILED: load %s: %s after %lu rounds: %s\n", what, step, rounds, strerror(errno));
 	exit(1);
+}
+
+static int go_on(void)
+{
+	if (pause_ms && rounds % 10 == 0)
+		usleep(pause_ms * 1000);
+	return !over;
 }
 
 /* A child at the other end gives back what it gets. */
@@ -87,7 +95,7 @@ static void run_tcp(void)
 {
 	int fd = connected();
 
-	for (; !over; rounds++)
+	for (; go_on(); rounds++)
 		say_and_hear(fd, fd);
 }
 
@@ -97,13 +105,13 @@ static void run_pipe(void)
 
 	if (pipe(fds))
 		die("pipe");
-	for (; !over; rounds++)
+	for (; go_on(); rounds++)
 		say_and_hear(fds[1], fds[0]);
 }
 
 static void run_fork(void)
 {
-	for (; !over; rounds++) {
+	for (; go_on(); rounds++) {
 		int status = -1;
 		pid_t child = fork();
 
@@ -120,7 +128,7 @@ static void run_files(void)
 {
 	char name[64];
 
-	for (; !over; rounds++) {
+	for (; go_on(); rounds++) {
 		unsigned long back = 0;
 		int fd;
 
@@ -141,7 +149,8 @@ int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = end, .sa_flags = SA_RESTART };
 
-	what = argc == 2 ? argv[1] : "";
+	what = argc >= 2 ? argv[1] : "";
+	pause_ms = argc >= 3 ? strtoul(argv[2], NULL, 10) : 0;
 	sigaction(SIGTERM, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	if (!strcmp(what, "tcp"))

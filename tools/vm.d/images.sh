@@ -21,6 +21,7 @@ make_images() { # RELEASE ARCH DIR
   rm -rf "$part" "$dir"
   mkdir -p "$part/deb"
   fetch_kernel "$release" "$arch" "$part/deb"
+  unpack_kernel "$release" "$part"
   make_modules "$release" "$part"
   make_base "$release" "$arch" "$part"
   rm -rf "$part/tree" "$part/deb"
@@ -116,7 +117,17 @@ make_file_system() { # FILE DIR MB_FREE
     -d "$dir" "$file" "$((used + used / 4 + free))M" > /dev/null || die "cannot make a file system of $dir"
 }
 
-make_modules() { # RELEASE DIR
+# The same of an own build, which may change at any time: nothing is kept.
+make_own_images() { # RELEASE ARCH DIR KERNEL
+  mkdir -p "$3/lib/lib/modules"
+  cp "$4/vmlinuz" "$3/vmlinuz"
+  cp -r "$4/lib/modules/$1" "$3/lib/lib/modules/"
+  rm -f "$3/lib/lib/modules/$1"/{build,source}
+  make_modules "$1" "$3"
+  make_base "$1" "$2" "$3"
+}
+
+unpack_kernel() { # RELEASE DIR
   local release=$1 dir=$2 modules
   mkdir "$dir/tree"
   for deb in "$dir"/deb/*.deb; do
@@ -124,14 +135,17 @@ make_modules() { # RELEASE DIR
   done
   modules=$(find "$dir/tree" -type d -path "*lib/modules/$release" | head -n 1)
   [ -n "$modules" ] || die "$(cat "$dir/package") has no modules"
-  mkdir "$dir/lib"
   mkdir -p "$dir/lib/lib/modules"
   mv "$modules" "$dir/lib/lib/modules/"
+  cp "$(find "$dir/tree" "$dir/lib" -name "vmlinuz*" -size +100k | head -n 1)" "$dir/vmlinuz"
+  rm -f "$dir/lib/lib/modules/$release"/vmlinuz*
+}
+
+make_modules() { # RELEASE DIR
+  local release=$1 dir=$2
   find "$dir/lib" -name '*.ko.xz' -exec xz -d {} +
   find "$dir/lib" -name '*.ko.zst' -exec zstd -q -d --rm {} +
   depmod -b "$dir/lib" "$release"
-  cp "$(find "$dir/tree" "$dir/lib" -name "vmlinuz*" -size +100k | head -n 1)" "$dir/vmlinuz"
-  rm -f "$dir/lib/lib/modules/$release"/vmlinuz*
   make_file_system "$dir/modules.ext4" "$dir/lib/lib/modules" 8
 }
 
@@ -146,8 +160,8 @@ make_base() { # RELEASE ARCH DIR
     ln -s busybox "$root/bin/$line"
   done < <(busybox --list | grep -vx busybox)
   for module in $early_modules; do
-    # "insmod PATH", with what it depends on first; "builtin NAME" otherwise.
-    modprobe -d "$dir/lib" -S "$release" --show-depends "$module" 2> /dev/null | sed -n 's/^insmod //p'
+    # "insmod PATH", with what it depends on first; "builtin NAME" otherwise. An own build may have no network card.
+    modprobe -d "$dir/lib" -S "$release" --show-depends "$module" 2> /dev/null | sed -n 's/^insmod //p' || true
   done | awk '!seen[$1]++ { print $1 }' > "$dir/early"
   while read -r line; do
     cp "$line" "$root/early/"
